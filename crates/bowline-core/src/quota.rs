@@ -1,0 +1,143 @@
+//! Who was promised how much of something that all share.
+
+/// What is left of a shared supply, and how much of that is spoken for.
+///
+/// Invariant: `promised` is the sum, over all quotas, of what each guarantees and does not hold.
+/// Nobody takes beyond his guarantee what another was promised, so a guarantee is always good.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ledger {
+    /// How many there are in all, in use or not.
+    limit: u32,
+    in_use: u32,
+    promised: u32,
+}
+
+/// One user's share of a supply: a guarantee, and what is held now.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Quota {
+    guaranteed: u32,
+    held: u32,
+}
+
+impl Quota {
+    /// Nothing promised, nothing held.
+    pub const NONE: Self = Self { guaranteed: 0, held: 0 };
+
+    /// How much may be held whatever others do.
+    pub const fn guaranteed(&self) -> u32 {
+        self.guaranteed
+    }
+
+    /// How much is held.
+    pub const fn held(&self) -> u32 {
+        self.held
+    }
+
+    const fn unfilled(&self) -> u32 {
+        self.guaranteed.saturating_sub(self.held)
+    }
+}
+
+impl Ledger {
+    /// A supply of `limit`, all of it free.
+    pub const fn new(limit: u32) -> Self {
+        Self { limit, in_use: 0, promised: 0 }
+    }
+
+    /// How many are taken.
+    pub const fn in_use(&self) -> u32 {
+        self.in_use
+    }
+
+    /// The size of the supply.
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// How many are guaranteed to somebody who does not hold them.
+    pub const fn promised(&self) -> u32 {
+        self.promised
+    }
+
+    /// How many anybody may take beyond a guarantee.
+    pub const fn common(&self) -> u32 {
+        self.limit.saturating_sub(self.in_use).saturating_sub(self.promised)
+    }
+
+    /// How many more the owner of `quota` could take now.
+    pub const fn available(&self, quota: &Quota) -> u32 {
+        quota.unfilled().saturating_add(self.common())
+    }
+
+    /// Raises the guarantee of `quota` by `count`, if nobody was promised that.
+    pub fn promise(&mut self, quota: &mut Quota, count: u32) -> bool {
+        let unfilled = quota.unfilled();
+        let raised = Quota { guaranteed: quota.guaranteed.saturating_add(count), ..*quota };
+        let more = raised.unfilled() - unfilled;
+        if more > self.common() {
+            return false;
+        }
+        self.promised += more;
+        *quota = raised;
+        true
+    }
+
+    /// Lowers the guarantee of `quota` by `count`.
+    pub fn release(&mut self, quota: &mut Quota, count: u32) {
+        let unfilled = quota.unfilled();
+        quota.guaranteed = quota.guaranteed.saturating_sub(count);
+        self.promised = self.promised.saturating_sub(unfilled - quota.unfilled());
+    }
+
+    /// Counts `count` as taken by the owner of `quota`, if that is allowed.
+    pub fn take(&mut self, quota: &mut Quota, count: u32) -> bool {
+        if count > self.available(quota) {
+            return false;
+        }
+        let from_promise = quota.unfilled().min(count);
+        self.promised -= from_promise;
+        self.in_use += count;
+        quota.held += count;
+        true
+    }
+
+    /// Counts `count` as given back by the owner of `quota`.
+    pub fn give(&mut self, quota: &mut Quota, count: u32) {
+        debug_assert!(count <= quota.held && count <= self.in_use);
+        let unfilled = quota.unfilled();
+        quota.held = quota.held.saturating_sub(count);
+        self.in_use = self.in_use.saturating_sub(count);
+        self.promised += quota.unfilled() - unfilled;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever three users do, a guarantee is always good and the sums always hold.
+        #[test]
+        fn a_guarantee_is_always_good(ops in prop::collection::vec((0usize..3, 0u8..4, 0u32..9), 0..300)) {
+            let mut ledger = Ledger::new(40);
+            let mut quotas = [Quota::NONE; 3];
+            for (who, what, count) in ops {
+                let quota = &mut quotas[who];
+                match what {
+                    0 => { ledger.promise(quota, count); }
+                    1 => ledger.release(quota, count),
+                    2 => {
+                        let good = count <= quota.guaranteed.saturating_sub(quota.held);
+                        prop_assert!(ledger.take(quota, count) || !good);
+                    }
+                    _ => ledger.give(quota, count.min(quota.held)),
+                }
+                prop_assert_eq!(ledger.in_use, quotas.iter().map(|q| q.held).sum::<u32>());
+                prop_assert_eq!(ledger.promised, quotas.iter().map(Quota::unfilled).sum::<u32>());
+                prop_assert!(ledger.in_use + ledger.promised <= ledger.limit);
+            }
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The mechanisms of reliable datagram protocols, one file each, usable alone.
+#![no_std]

@@ -1,0 +1,2 @@
+//! Drives bowline machines over std UDP sockets.
+#![no_std]

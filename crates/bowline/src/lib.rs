@@ -1,0 +1,2 @@
+//! Reliable UDP as pure state machines: the paved path.
+#![no_std]
