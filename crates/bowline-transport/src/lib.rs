@@ -1,2 +1,17 @@
 //! The mechanisms of reliable datagram protocols, one file each, usable alone.
 #![no_std]
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+#[cfg(test)]
+extern crate alloc;
+
+pub mod acks;
+pub mod congestion;
+pub mod fragments;
+pub mod liveness;
+pub mod loss;
+pub mod receive_window;
+pub mod rtt;
