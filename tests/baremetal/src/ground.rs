@@ -8,6 +8,12 @@ use bowline_core::{
 };
 
 use crate::input::{Input, keep};
+use crate::outside::lent;
+
+lent! {
+    POOL_BYTES: [u8; 256] = [0; 256];
+    RECORDS: [Record; 8] = [Record::VACANT; 8];
+}
 
 /// Calls everything in `bowline-core` with values nobody knows.
 pub fn exercise(input: &mut Input) {
@@ -42,10 +48,10 @@ fn addresses(input: &mut Input) {
 }
 
 fn pool(input: &mut Input) {
-    let mut bytes = input.bytes::<256>();
+    let Some(bytes) = POOL_BYTES.lend() else { return };
     let mut control = PoolControl::new(input.word(), input.word());
     let mut quota = Quota::NONE;
-    let mut pool = Pool::new(&mut bytes, &mut control);
+    let mut pool = Pool::new(bytes, &mut control);
     keep(pool.promise(&mut quota, input.word()));
     keep(pool.available(&quota));
     keep(pool.blocks_for(input.index()));
@@ -93,10 +99,10 @@ impl Slot for Record {
 }
 
 fn slots(input: &mut Input) {
-    let mut items = [Record::VACANT; 8];
+    let Some(items) = RECORDS.lend() else { return };
     let mut control = SlotControl::new(input.word());
     let mut quota = Quota::NONE;
-    let mut slots = Slots::new(&mut items, &mut control);
+    let mut slots = Slots::new(items, &mut control);
     keep(slots.promise(&mut quota, input.word()));
     keep(slots.available(&quota));
     let link = slots.take(&mut quota).unwrap_or(Link::NONE);
@@ -105,7 +111,6 @@ fn slots(input: &mut Input) {
     slots.give(&mut quota, Link::new(input.word()));
     slots.give_list(&mut quota, link);
     slots.release_promise(&mut quota, input.word());
-    keep(&items);
 }
 
 fn schedule(input: &mut Input) {
