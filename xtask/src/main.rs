@@ -1,0 +1,55 @@
+//! The one door for chores: `cargo xtask <chore>`.
+//!
+//! A chore is a row of steps. Each step prints a heading, what its tools print, and how long it
+//! took; all steps run even if one fails, and a summary says at the end what passed, failed, or
+//! could not run on this machine and why.
+
+mod baremetal;
+mod ci;
+mod elf;
+mod fresh_clone;
+mod sizes;
+mod step;
+mod test;
+mod toolchain;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use step::Report;
+
+/// A chore: its name, what it does, and how.
+type Chore = (&'static str, &'static str, fn(&mut Report));
+
+const CHORES: &[Chore] = &[
+    ("test", "everything that needs only Rust and a C linker", test::run),
+    ("ci", "what a submission must pass besides `test`", ci::run),
+    ("baremetal", "link without an allocator; a reachable panic is a link error", baremetal::run),
+    ("sizes", "flash and RAM of the bare-metal binaries", sizes::run),
+    ("fresh-clone", "run the README's commands in a clone of HEAD, home empty", fresh_clone::run),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let chore = arguments.next().unwrap_or_default();
+    match CHORES.iter().find(|(name, ..)| *name == chore) {
+        Some((.., run)) if arguments.next().is_none() => {
+            let mut report = Report::default();
+            run(&mut report);
+            report.finish()
+        }
+        _ => {
+            eprintln!("usage: cargo xtask <chore>\n");
+            for (name, what, _) in CHORES {
+                eprintln!("  {name:12} {what}");
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The top of the checkout.
+fn top() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
