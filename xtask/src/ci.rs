@@ -14,7 +14,7 @@ const PROTOCOL_CRATES: [&str; 5] =
     ["bowline-core", "bowline-wire", "bowline-transport", "bowline-crypto", "bowline-native"];
 
 /// Other people's operating systems, for which the workspace must at least be well typed.
-const FOREIGN_TARGETS: [&str; 2] = ["x86_64-pc-windows-gnu", "x86_64-apple-darwin"];
+const FOREIGN_TARGETS: [&str; 2] = ["x86_64-pc-windows-gnu", "aarch64-apple-darwin"];
 
 /// The oldest compiler that must do, as in the workspace's `rust-version`.
 const RUST_MIN: &str = env!("CARGO_PKG_RUST_VERSION");

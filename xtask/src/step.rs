@@ -82,8 +82,8 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     let _ = std::io::stdout().flush();
     match command.stdin(std::process::Stdio::null()).status() {
         Ok(status) if status.success() => Outcome::Passed,
-        Ok(status) => Outcome::Failed(format!("{} ended with {status}", shown(command))),
-        Err(error) => Outcome::Failed(format!("{}: {error}", shown(command))),
+        Ok(status) => Outcome::Failed(format!("{}: {status}", named(command))),
+        Err(error) => Outcome::Failed(format!("{}: {error}", named(command))),
     }
 }
 
@@ -92,14 +92,23 @@ pub(crate) fn can_run(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
+/// The command as one would type it.
 fn shown(command: &Command) -> String {
     let set = command.get_envs().filter_map(|(name, value)| {
         Some(format!("{}={}", name.to_string_lossy(), quoted(&value?.to_string_lossy())))
     });
+    set.chain(words(command)).collect::<Vec<_>>().join(" ")
+}
+
+/// The program and its first argument, as in `cargo test`.
+fn named(command: &Command) -> String {
+    words(command).take(2).collect::<Vec<_>>().join(" ")
+}
+
+fn words(command: &Command) -> impl Iterator<Item = String> {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = core::iter::once(program).chain(command.get_args());
-    let words = words.map(|word| quoted(&word.to_string_lossy()));
-    set.chain(words).collect::<Vec<_>>().join(" ")
+    words.map(|word| quoted(&word.to_string_lossy()))
 }
 
 fn quoted(word: &str) -> String {
@@ -136,5 +145,6 @@ mod tests {
             .env("RUSTDOCFLAGS", "-D warnings")
             .env_remove("HOME");
         assert_eq!(shown(&command), "RUSTDOCFLAGS='-D warnings' cargo doc -p 'a b' ''");
+        assert_eq!(named(&command), "cargo doc");
     }
 }
