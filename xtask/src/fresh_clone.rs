@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::step::{Outcome, Report, run as run_command};
+use crate::step::{Outcome, Report, run_unshown};
 use crate::top;
 
 pub(crate) fn run(report: &mut Report) {
@@ -15,7 +15,7 @@ pub(crate) fn run(report: &mut Report) {
             return Outcome::Failed(format!("{}: {error}", home.display()));
         }
         let mut git = Command::new("git");
-        let cloned = run_command(git.args(["clone", "--quiet"]).arg(top()).arg(&clone));
+        let cloned = run_unshown(git.args(["clone", "--quiet"]).arg(top()).arg(&clone));
         if cloned != Outcome::Passed {
             return cloned;
         }
@@ -55,7 +55,7 @@ fn as_newcomer(line: &str, home: &Path, clone: &Path) -> Outcome {
     for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
         shell.env(name, tool_home(name, folder));
     }
-    run_command(shell.env("HOME", home))
+    run_unshown(shell.env("HOME", home))
 }
 
 /// Whether a variable says how *this* build is done, rather than how to reach the network.

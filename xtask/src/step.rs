@@ -76,9 +76,14 @@ fn line(outcome: &Outcome, took: Duration) -> String {
     format!("{} in {:.1} s{separator}{}", outcome.word(), took.as_secs_f64(), outcome.why())
 }
 
-/// Runs `command`, its output going where ours goes, and its input closed.
+/// Shows `command` and runs it, its output going where ours goes, and its input closed.
 pub(crate) fn run(command: &mut Command) -> Outcome {
     println!("$ {}", shown(command));
+    run_unshown(command)
+}
+
+/// As [`run`], for a command that names places of this machine.
+pub(crate) fn run_unshown(command: &mut Command) -> Outcome {
     let _ = std::io::stdout().flush();
     match command.stdin(std::process::Stdio::null()).status() {
         Ok(status) if status.success() => Outcome::Passed,
