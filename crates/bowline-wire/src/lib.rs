@@ -1,2 +1,32 @@
-//! The native bowline wire format as views and values over byte slices.
+//! The native bowline wire format: views and values over byte slices.
+//!
+//! - [`native`] has the datagrams of the protocol: [`Handshake`](native::Handshake),
+//!   [`PacketHead`](native::PacketHead), [`AckBlock`](native::AckBlock), [`Frame`](native::Frame).
+//!   Each has a `parse`, which returns what it did not read, and an `emit` into a [`Writer`].
+//! - [`varint`] and [`checksum`] are what they are made of.
+//!
+//! Whatever is parsed was checked as far as its bytes alone can tell; what depends on a session
+//! (limits, channels, numbers seen before) is the business of the session. Nothing here keeps state,
+//! allocates, or panics on any input in a release build.
+//!
+//! What follows is the specification.
+//!
+#![doc = include_str!("../PROTOCOL.md")]
 #![no_std]
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod checksum;
+mod malformed;
+pub mod native;
+mod reader;
+pub mod varint;
+mod writer;
+
+pub use malformed::Malformed;
+pub use writer::{NoRoom, Writer};

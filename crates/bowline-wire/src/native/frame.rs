@@ -1,0 +1,527 @@
+//! Frames (PROTOCOL.md, sections 3.4 to 3.8).
+//!
+//! ```text
+//! +------+---+---------+--------------+--------+----------------+------+
+//! | kind | L | channel | channel: u8  | fields | length: varint | data |
+//! |  3   | 1 |    4    | if the 4 are |        | if L, else to  |      |
+//! |      |   |         | all ones     |        | the end        |      |
+//! +------+---+---------+--------------+--------+----------------+------+
+//! ```
+//!
+//! Kind 0 is a control frame: the other five bits are its type.
+
+use crate::reader::{Reader, legal};
+use crate::{Malformed, NoRoom, Writer, varint};
+
+const PADDING: u8 = 0;
+const PING: u8 = 1;
+const CREDIT: u8 = 2;
+const CLOSE: u8 = 3;
+const VOID: u8 = 4;
+const REPEAT: u8 = 5;
+const PARITY: u8 = 6;
+
+const CONTROL: u8 = 0;
+const UNRELIABLE: u8 = 1;
+const UNRELIABLE_ORDERED: u8 = 2;
+const RELIABLE_SHORT: u8 = 3;
+const RELIABLE_LONG: u8 = 4;
+const UNRELIABLE_FRAGMENT: u8 = 5;
+const UNRELIABLE_ORDERED_FRAGMENT: u8 = 6;
+
+/// Bit L: the length of the data is given.
+const HAS_LEN: u8 = 0x10;
+/// Channels from this one on take a byte of their own.
+const CHANNEL_LONG: u8 = 0x0F;
+
+/// Why a session was closed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum CloseCause {
+    /// The application did it.
+    Application = 0,
+    /// The peer broke the rules.
+    Misbehaviour = 1,
+}
+
+/// Where in its stream a range of bytes belongs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Offset {
+    /// The low byte of the offset.
+    Short(u8),
+    /// The offset.
+    Long(u32),
+}
+
+/// One frame of a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Frame<'a> {
+    /// Nothing, of one byte.
+    Padding,
+    /// Asks for an ack.
+    Ping,
+    /// Raises the limit of a reliable stream.
+    Credit {
+        /// Whose stream.
+        channel: u8,
+        /// Up to which offset bytes may be sent, that one not included.
+        limit: u32,
+    },
+    /// Ends the session.
+    Close {
+        /// Why.
+        cause: CloseCause,
+        /// The application's number; 0 for other causes.
+        reason: u32,
+    },
+    /// Stream bytes that will not be sent. Not used in this version.
+    Void {
+        /// Whose stream.
+        channel: u8,
+        /// The first of them.
+        offset: u32,
+        /// How many, in bytes, 1 or more.
+        len: u32,
+    },
+    /// The unreliable-ordered messages of an earlier packet. Not used in this version.
+    Repeat {
+        /// How far that packet's number lies below this one's, 1 or more.
+        distance: u32,
+        /// The channel.
+        channel: u8,
+        /// Whole prefixed messages, at least one; see [`messages`].
+        messages: &'a [u8],
+    },
+    /// The exclusive-or of earlier packets. Not used in this version.
+    Parity {
+        /// How far the first packet's number lies below this one's, 1 or more.
+        distance: u32,
+        /// How many packets, in `2..=32`.
+        count: u8,
+        /// The exclusive-or, not empty.
+        data: &'a [u8],
+    },
+    /// Messages that are not resent.
+    Unreliable {
+        /// The channel.
+        channel: u8,
+        /// Whether those are dropped that come after a newer one.
+        ordered: bool,
+        /// Whole prefixed messages, at least one; see [`messages`].
+        messages: &'a [u8],
+    },
+    /// A part of a message that is not resent.
+    Fragment {
+        /// The channel.
+        channel: u8,
+        /// Whether the message is unreliable-ordered.
+        ordered: bool,
+        /// Which message of this channel and mode; wraps.
+        id: u16,
+        /// Where in the message the data begin, in bytes.
+        offset: u32,
+        /// Length of the message, in bytes; not less than `offset` and the data together.
+        total: u32,
+        /// The bytes, not empty.
+        data: &'a [u8],
+    },
+    /// A range of a reliable stream.
+    Reliable {
+        /// Whose stream.
+        channel: u8,
+        /// Where in it the data begin.
+        offset: Offset,
+        /// The bytes, not empty.
+        data: &'a [u8],
+    },
+}
+
+impl<'a> Frame<'a> {
+    /// The frame at the start of `bytes`, which end where the packet does before its trailer, and what
+    /// follows it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the bytes of one frame can tell: see [`Malformed`].
+    #[inline]
+    pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
+        let mut r = Reader(bytes);
+        let kind = r.u8()?;
+        let frame = match kind >> 5 {
+            CONTROL => Self::parse_control(kind, &mut r)?,
+            kind_of_data => Self::parse_data(kind_of_data, kind, &mut r)?,
+        };
+        Ok((frame, r.0))
+    }
+
+    fn parse_control(kind: u8, r: &mut Reader<'a>) -> Result<Self, Malformed> {
+        match kind {
+            PADDING => Ok(Self::Padding),
+            PING => Ok(Self::Ping),
+            CREDIT => Ok(Self::Credit { channel: r.u8()?, limit: r.u32()? }),
+            CLOSE => parse_close(r),
+            VOID => {
+                let (channel, offset) = (r.u8()?, r.u32()?);
+                Ok(Self::Void { channel, offset, len: at_least_one(r)? })
+            }
+            REPEAT => {
+                let (distance, channel) = (at_least_one(r)?, r.u8()?);
+                Ok(Self::Repeat { distance, channel, messages: whole_messages(data(r, true)?)? })
+            }
+            PARITY => {
+                let (distance, count) = (at_least_one(r)?, r.u8()?);
+                legal(count, (2..=32).contains(&count))?;
+                Ok(Self::Parity { distance, count, data: data(r, true)? })
+            }
+            _ => Err(Malformed::Kind),
+        }
+    }
+
+    #[inline]
+    fn parse_data(kind: u8, type_byte: u8, r: &mut Reader<'a>) -> Result<Self, Malformed> {
+        if kind > UNRELIABLE_ORDERED_FRAGMENT {
+            return Err(Malformed::Kind);
+        }
+        let channel = match type_byte & 0x0F {
+            CHANNEL_LONG => {
+                let channel = r.u8()?;
+                legal(channel, channel >= CHANNEL_LONG)?
+            }
+            channel => channel,
+        };
+        let has_len = type_byte & HAS_LEN != 0;
+        Ok(match kind {
+            UNRELIABLE | UNRELIABLE_ORDERED => Self::Unreliable {
+                channel,
+                ordered: kind == UNRELIABLE_ORDERED,
+                messages: whole_messages(data(r, has_len)?)?,
+            },
+            RELIABLE_SHORT => {
+                let offset = Offset::Short(r.u8()?);
+                Self::Reliable { channel, offset, data: data(r, has_len)? }
+            }
+            RELIABLE_LONG => {
+                let offset = Offset::Long(r.u32()?);
+                Self::Reliable { channel, offset, data: data(r, has_len)? }
+            }
+            _ => {
+                let (id, offset, total) = (r.u16()?, r.varint()?, r.varint()?);
+                let data = data(r, has_len)?;
+                let end = u64::from(offset).saturating_add(data.len() as u64);
+                legal((), end <= total.into())?;
+                let ordered = kind == UNRELIABLE_ORDERED_FRAGMENT;
+                Self::Fragment { channel, ordered, id, offset, total, data }
+            }
+        })
+    }
+
+    /// Appends the frame; with `last` one that holds data goes on to the end of the packet, and
+    /// nothing may follow it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not fit. Then nothing is written.
+    #[inline]
+    pub fn emit(&self, last: bool, w: &mut Writer<'_>) -> Result<(), NoRoom> {
+        w.whole(|w| match *self {
+            Self::Padding => w.u8(PADDING),
+            Self::Ping => w.u8(PING),
+            Self::Credit { channel, limit } => {
+                w.u8(CREDIT)?;
+                w.u8(channel)?;
+                w.u32(limit)
+            }
+            Self::Close { cause, reason } => {
+                w.u8(CLOSE)?;
+                w.u8(cause as u8)?;
+                w.u32(reason)
+            }
+            Self::Void { channel, offset, len } => {
+                w.u8(VOID)?;
+                w.u8(channel)?;
+                w.u32(offset)?;
+                w.varint(len)
+            }
+            Self::Repeat { distance, channel, messages } => {
+                w.u8(REPEAT)?;
+                w.varint(distance)?;
+                w.u8(channel)?;
+                w.varint(len32(messages))?;
+                w.bytes(messages)
+            }
+            Self::Parity { distance, count, data } => {
+                w.u8(PARITY)?;
+                w.varint(distance)?;
+                w.u8(count)?;
+                w.varint(len32(data))?;
+                w.bytes(data)
+            }
+            Self::Unreliable { channel, ordered, messages } => {
+                let kind = if ordered { DataKind::UnreliableOrdered } else { DataKind::Unreliable };
+                kind.emit(channel, messages, last, w)
+            }
+            Self::Fragment { channel, ordered, id, offset, total, data } => {
+                DataKind::Fragment { ordered, id, offset, total }.emit(channel, data, last, w)
+            }
+            Self::Reliable { channel, offset: Offset::Short(offset), data } => {
+                DataKind::ReliableShort(offset).emit(channel, data, last, w)
+            }
+            Self::Reliable { channel, offset: Offset::Long(offset), data } => {
+                DataKind::ReliableLong(offset).emit(channel, data, last, w)
+            }
+        })
+    }
+
+    /// Whether the packet it is in is to be acknowledged.
+    #[inline]
+    pub const fn is_ack_eliciting(&self) -> bool {
+        !matches!(self, Self::Padding)
+    }
+}
+
+fn parse_close<'a>(r: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
+    let (cause, reason) = (r.u8()?, r.u32()?);
+    match (cause, reason) {
+        (0, _) => Ok(Frame::Close { cause: CloseCause::Application, reason }),
+        (1, 0) => Ok(Frame::Close { cause: CloseCause::Misbehaviour, reason }),
+        _ => Err(Malformed::Illegal),
+    }
+}
+
+fn at_least_one(r: &mut Reader<'_>) -> Result<u32, Malformed> {
+    let value = r.varint()?;
+    legal(value, value >= 1)
+}
+
+/// The data of a frame: as many as their length says, or all.
+#[inline]
+fn data<'a>(r: &mut Reader<'a>, has_len: bool) -> Result<&'a [u8], Malformed> {
+    let data = if has_len {
+        let len = r.varint()?;
+        r.bytes(len as usize)?
+    } else {
+        r.rest()
+    };
+    if data.is_empty() { Err(Malformed::Empty) } else { Ok(data) }
+}
+
+#[inline]
+fn len32(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+/// The first prefixed message of `bytes`, and what follows it.
+#[inline]
+fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = varint::parse(bytes).ok()?;
+    rest.split_at_checked(len as usize)
+}
+
+/// `bytes`, if they are whole prefixed messages.
+#[inline]
+fn whole_messages(bytes: &[u8]) -> Result<&[u8], Malformed> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        (_, rest) = split_message(rest).ok_or(Malformed::Messages)?;
+    }
+    Ok(bytes)
+}
+
+/// The messages in the prefixed messages of a frame.
+#[inline]
+pub const fn messages(bytes: &[u8]) -> Messages<'_> {
+    Messages(bytes)
+}
+
+/// Iterator over prefixed messages. Ends before the first that is malformed, which there is none
+/// of in a [`Frame`].
+#[derive(Clone, Debug)]
+pub struct Messages<'a>(&'a [u8]);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (message, rest) = split_message(self.0)?;
+        self.0 = rest;
+        Some(message)
+    }
+}
+
+impl core::iter::FusedIterator for Messages<'_> {}
+
+/// The frames of a packet: all between ack block and trailer.
+///
+/// A second unreliable-ordered frame of a channel is an error, as is one that is malformed. No frames
+/// are no error here: a packet may have an ack block only.
+#[inline]
+pub const fn frames(bytes: &[u8]) -> Frames<'_> {
+    Frames { rest: bytes, ordered: [0; 8] }
+}
+
+/// Iterator over the frames of a packet. Ends after the first error.
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    rest: &'a [u8],
+    /// One bit per channel: has had its unreliable-ordered frame.
+    ordered: [u32; 8],
+}
+
+impl<'a> Frames<'a> {
+    /// What was not read yet.
+    #[inline]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Whether this is the first unreliable-ordered frame of `channel`.
+    #[inline]
+    fn is_first_of(&mut self, channel: u8) -> bool {
+        let bit = 1 << (channel & 31);
+        let Some(word) = self.ordered.get_mut(usize::from(channel >> 5)) else { return true };
+        let is_first = *word & bit == 0;
+        *word |= bit;
+        is_first
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<Frame<'a>, Malformed>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let parsed = Frame::parse(self.rest).and_then(|(frame, rest)| match frame {
+            Frame::Unreliable { channel, ordered: true, .. } if !self.is_first_of(channel) => {
+                Err(Malformed::Repeated)
+            }
+            _ => Ok((frame, rest)),
+        });
+        let (frame, rest) = match parsed {
+            Ok((frame, rest)) => (Ok(frame), rest),
+            Err(malformed) => (Err(malformed), &[][..]),
+        };
+        self.rest = rest;
+        Some(frame)
+    }
+}
+
+impl core::iter::FusedIterator for Frames<'_> {}
+
+/// Which kind of data frame, with its fields.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum DataKind {
+    /// Whole unreliable messages.
+    Unreliable,
+    /// Whole unreliable-ordered messages.
+    UnreliableOrdered,
+    /// Stream bytes from the offset on that ends in this byte.
+    ReliableShort(u8),
+    /// Stream bytes from this offset on.
+    ReliableLong(u32),
+    /// A part of a message; see [`Frame::Fragment`].
+    Fragment {
+        /// Whether the message is unreliable-ordered.
+        ordered: bool,
+        /// Which message.
+        id: u16,
+        /// Where in it the data begin, in bytes.
+        offset: u32,
+        /// Its length, in bytes.
+        total: u32,
+    },
+}
+
+impl DataKind {
+    #[inline]
+    fn emit(self, channel: u8, data: &[u8], last: bool, w: &mut Writer<'_>) -> Result<(), NoRoom> {
+        let len = if last { None } else { Some(len32(data)) };
+        DataHead { kind: self, channel, len }.emit(w)?;
+        w.bytes(data)
+    }
+
+    #[inline]
+    const fn code(self) -> u8 {
+        match self {
+            Self::Unreliable => UNRELIABLE,
+            Self::UnreliableOrdered => UNRELIABLE_ORDERED,
+            Self::ReliableShort(_) => RELIABLE_SHORT,
+            Self::ReliableLong(_) => RELIABLE_LONG,
+            Self::Fragment { ordered: false, .. } => UNRELIABLE_FRAGMENT,
+            Self::Fragment { ordered: true, .. } => UNRELIABLE_ORDERED_FRAGMENT,
+        }
+    }
+
+    #[inline]
+    const fn fields_len(self) -> usize {
+        match self {
+            Self::Unreliable | Self::UnreliableOrdered => 0,
+            Self::ReliableShort(_) => 1,
+            Self::ReliableLong(_) => 4,
+            Self::Fragment { offset, total, .. } => 2 + varint::len(offset) + varint::len(total),
+        }
+    }
+}
+
+/// All of a data frame but its data, for whoever writes those himself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct DataHead {
+    /// Which frame, and its fields.
+    pub kind: DataKind,
+    /// The channel.
+    pub channel: u8,
+    /// Length of the data in bytes; `None` if they go on to the end of the packet.
+    pub len: Option<u32>,
+}
+
+impl DataHead {
+    /// Length of the head, in bytes.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "a head is never empty")]
+    pub const fn len(&self) -> usize {
+        let channel_len = if self.channel < CHANNEL_LONG { 0 } else { 1 };
+        let len_len = match self.len {
+            Some(len) => varint::len(len),
+            None => 0,
+        };
+        1 + channel_len + self.kind.fields_len() + len_len
+    }
+
+    /// Appends the head.
+    ///
+    /// # Errors
+    ///
+    /// When it does not fit. Then nothing is written.
+    #[inline]
+    pub fn emit(&self, w: &mut Writer<'_>) -> Result<(), NoRoom> {
+        if w.room() < self.len() {
+            return Err(NoRoom);
+        }
+        let has_len = if self.len.is_some() { HAS_LEN } else { 0 };
+        w.u8(self.kind.code() << 5 | has_len | self.channel.min(CHANNEL_LONG))?;
+        if self.channel >= CHANNEL_LONG {
+            w.u8(self.channel)?;
+        }
+        match self.kind {
+            DataKind::Unreliable | DataKind::UnreliableOrdered => {}
+            DataKind::ReliableShort(offset) => w.u8(offset)?,
+            DataKind::ReliableLong(offset) => w.u32(offset)?,
+            DataKind::Fragment { id, offset, total, .. } => {
+                w.u16(id)?;
+                w.varint(offset)?;
+                w.varint(total)?;
+            }
+        }
+        match self.len {
+            Some(len) => w.varint(len),
+            None => Ok(()),
+        }
+    }
+}
