@@ -1,0 +1,627 @@
+//! The reliable mode: a stream of bytes that is sent until acknowledged, and put in order again.
+//!
+//! A message is a length and its bytes in the stream, so a message costs a prefix, a copy and a
+//! cursor step; what is cut into packets is ranges of the stream, whatever messages they hold.
+
+use bowline_core::serial::ahead32;
+use bowline_core::{Link, Pool, Quota, Slots};
+
+use crate::record::Record;
+use crate::run::{BadPrefix, Cursor, Run};
+
+/// Records that the stream's ranges are kept in, and whose they are.
+#[derive(Debug)]
+pub struct Ranges<'a, 'm> {
+    /// The supply.
+    pub records: &'a mut Slots<'m, Record>,
+    /// Who takes from it.
+    pub quota: &'a mut Quota,
+}
+
+impl Ranges<'_, '_> {
+    fn give(&mut self, link: Link) {
+        self.records.give(self.quota, link);
+    }
+
+    /// Puts the range of `link` into the sorted list at `first`, joined with those it touches.
+    fn insert(&mut self, first: &mut Link, link: Link) {
+        let (start, end) = (self.records[link].start, self.records[link].end);
+        let mut before = Link::NONE;
+        let mut at = *first;
+        while let Some(here) = at.some() {
+            if ahead32(self.records[here].end, start) >= 0 {
+                break;
+            }
+            (before, at) = (here, self.records[here].next);
+        }
+        let joined = match at.some() {
+            Some(here) if ahead32(self.records[here].start, end) <= 0 => {
+                let here_record = &mut self.records[here];
+                if ahead32(start, here_record.start) < 0 {
+                    here_record.start = start;
+                }
+                if ahead32(end, here_record.end) > 0 {
+                    here_record.end = end;
+                }
+                self.give(link);
+                here
+            }
+            _ => {
+                self.records[link].next = at;
+                if before.is_none() {
+                    *first = link;
+                } else {
+                    self.records[before].next = link;
+                }
+                return;
+            }
+        };
+        while let Some(next) = self.records[joined].next.some() {
+            if ahead32(self.records[next].start, self.records[joined].end) > 0 {
+                break;
+            }
+            if ahead32(self.records[next].end, self.records[joined].end) > 0 {
+                self.records[joined].end = self.records[next].end;
+            }
+            self.records[joined].next = self.records[next].next;
+            self.give(next);
+        }
+    }
+}
+
+/// What a sender may put into the next packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Piece {
+    /// Stream offset of the first byte.
+    pub start: u32,
+    /// How many bytes are there to send.
+    pub len: u32,
+    /// Whether they were sent before and lost.
+    pub again: bool,
+}
+
+/// The sending side of a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct OutStream {
+    run: Run,
+    /// Place of the byte at `sent`.
+    cursor: Cursor,
+    /// All before this offset is acknowledged and given back.
+    base: u32,
+    sent: u32,
+    end: u32,
+    limit: u32,
+    /// Ranges that were lost and not sent again yet, in order.
+    lost: Link,
+    /// Ranges beyond `base` that are acknowledged, in order.
+    acked: Link,
+}
+
+impl OutStream {
+    /// An empty stream whose first byte has the offset `initial`, and that may send `credit` bytes.
+    pub const fn new(initial: u32, credit: u32) -> Self {
+        Self {
+            run: Run::EMPTY,
+            cursor: Cursor::NONE,
+            base: initial,
+            sent: initial,
+            end: initial,
+            limit: initial.wrapping_add(credit),
+            lost: Link::NONE,
+            acked: Link::NONE,
+        }
+    }
+
+    /// Bytes queued or sent and not yet acknowledged in order.
+    pub const fn queued(&self) -> u32 {
+        self.end.wrapping_sub(self.base)
+    }
+
+    /// How many more blocks `len` more bytes would take.
+    pub fn blocks_needed(&self, pool: &Pool<'_>, len: usize) -> usize {
+        self.run.blocks_needed(pool, len)
+    }
+
+    /// Appends bytes to the stream; there is room for them ([`Self::blocks_needed`]).
+    #[inline]
+    pub fn append(&mut self, pool: &mut Pool<'_>, quota: &mut Quota, bytes: &[u8]) {
+        let all = self.run.append(pool, quota, bytes);
+        debug_assert!(all, "room was checked");
+        self.end = self.end.wrapping_add(bytes.len() as u32);
+    }
+
+    /// Raises the limit; a lower one than before changes nothing. Returns whether it rose.
+    pub fn on_credit(&mut self, limit: u32) -> bool {
+        let more = ahead32(limit, self.limit) > 0;
+        if more {
+            self.limit = limit;
+        }
+        more
+    }
+
+    /// Whether there is something to send now.
+    #[inline]
+    pub fn is_pending(&self) -> bool {
+        self.lost.is_some() || (self.sent != self.end && ahead32(self.limit, self.sent) > 0)
+    }
+
+    /// What to send next: what was lost before what is new.
+    pub fn peek(&mut self, ranges: &mut Ranges<'_, '_>) -> Option<Piece> {
+        while let Some(lost) = self.lost.some() {
+            if let Some(piece) = self.still_lost(ranges, lost) {
+                return Some(piece);
+            }
+            self.lost = ranges.records[lost].next;
+            ranges.give(lost);
+        }
+        let allowed = ahead32(self.limit, self.sent).max(0) as u32;
+        let len = self.end.wrapping_sub(self.sent).min(allowed);
+        (len > 0).then_some(Piece { start: self.sent, len, again: false })
+    }
+
+    /// The part of a lost range that nobody acknowledged after all.
+    fn still_lost(&self, ranges: &mut Ranges<'_, '_>, lost: Link) -> Option<Piece> {
+        let record = &ranges.records[lost];
+        let (mut start, mut end) = (record.start, record.end);
+        if ahead32(self.base, start) > 0 {
+            start = self.base;
+        }
+        let mut at = self.acked;
+        while let Some(acked) = at.some() {
+            let acked = &ranges.records[acked];
+            if ahead32(acked.start, start) <= 0 {
+                if ahead32(acked.end, start) > 0 {
+                    start = acked.end;
+                }
+            } else {
+                if ahead32(acked.start, end) < 0 {
+                    end = acked.start;
+                }
+                break;
+            }
+            at = acked.next;
+        }
+        let len = ahead32(end, start);
+        ranges.records[lost].start = start;
+        (len > 0).then_some(Piece { start, len: len as u32, again: true })
+    }
+
+    /// Whether a range up to `end` may be sent with a short offset: all that was ever sent, this
+    /// range included, is less than 128 bytes ahead of what is acknowledged.
+    pub const fn allows_short_offset(&self, end: u32) -> bool {
+        let after = if ahead32(end, self.sent) > 0 { end } else { self.sent };
+        after.wrapping_sub(self.base) < 128
+    }
+
+    /// Copies the first bytes of `piece`, as [`Self::peek`] told it, and counts them as sent.
+    ///
+    /// `out` is not longer than the piece. Whoever calls keeps a record of the range.
+    pub fn take(
+        &mut self,
+        pool: &Pool<'_>,
+        ranges: &mut Ranges<'_, '_>,
+        piece: Piece,
+        out: &mut [u8],
+    ) {
+        let len = out.len() as u32;
+        if !piece.again {
+            self.cursor = self.cursor.or_front(&self.run);
+            let read = self.cursor.read(pool, out);
+            debug_assert_eq!(read, out.len());
+            self.sent = self.sent.wrapping_add(len);
+            return;
+        }
+        self.copy_range(pool, piece.start, out);
+        let Some(lost) = self.lost.some() else { return };
+        let record = &mut ranges.records[lost];
+        record.start = piece.start.wrapping_add(len);
+        if ahead32(record.end, record.start) <= 0 {
+            self.lost = record.next;
+            ranges.give(lost);
+        }
+    }
+
+    /// Copies bytes that were sent before and are not yet given back, from `start` on.
+    pub fn copy_range(&self, pool: &Pool<'_>, start: u32, out: &mut [u8]) {
+        let mut cursor = self.run.front();
+        cursor.skip(pool, ahead32(start, self.base).max(0) as usize);
+        let read = cursor.read(pool, out);
+        debug_assert_eq!(read, out.len());
+    }
+
+    /// The part of `start..end` that is not acknowledged in order, if any.
+    pub const fn unacked(&self, start: u32, end: u32) -> Option<(u32, u32)> {
+        let start = if ahead32(self.base, start) > 0 { self.base } else { start };
+        if ahead32(end, start) > 0 { Some((start, end)) } else { None }
+    }
+
+    /// The range of `link` is acknowledged; the record is kept or given back.
+    ///
+    /// Returns how many bytes were given back.
+    pub fn on_acked(
+        &mut self,
+        pool: &mut Pool<'_>,
+        blocks: &mut Quota,
+        ranges: &mut Ranges<'_, '_>,
+        link: Link,
+    ) -> usize {
+        let record = &ranges.records[link];
+        let (start, end) = (record.start, record.end);
+        if ahead32(start, self.base) > 0 {
+            ranges.insert(&mut self.acked, link);
+            return 0;
+        }
+        ranges.give(link);
+        if ahead32(end, self.base) <= 0 {
+            return 0;
+        }
+        let mut base = end;
+        while let Some(acked) = self.acked.some() {
+            let record = &ranges.records[acked];
+            if ahead32(record.start, base) > 0 {
+                break;
+            }
+            if ahead32(record.end, base) > 0 {
+                base = record.end;
+            }
+            self.acked = record.next;
+            ranges.give(acked);
+        }
+        let len = base.wrapping_sub(self.base) as usize;
+        self.base = base;
+        self.run.consume(pool, blocks, len, &mut self.cursor);
+        len
+    }
+
+    /// The range of `link` was lost; the record is kept until it is sent again, or given back.
+    pub fn on_lost(&mut self, ranges: &mut Ranges<'_, '_>, link: Link) {
+        if ahead32(ranges.records[link].end, self.base) <= 0 {
+            ranges.give(link);
+        } else {
+            ranges.insert(&mut self.lost, link);
+        }
+    }
+
+    /// Gives everything back.
+    pub fn clear(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, ranges: &mut Ranges<'_, '_>) {
+        self.run.clear(pool, blocks);
+        ranges.records.give_list(ranges.quota, self.lost);
+        ranges.records.give_list(ranges.quota, self.acked);
+        *self = Self::new(self.end, 0);
+    }
+}
+
+/// Why a range that arrived was not taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refused {
+    /// Beyond the credit that was given.
+    OverCredit,
+    /// No block or record for it now.
+    Full {
+        /// Blocks it takes.
+        blocks: usize,
+    },
+}
+
+/// What stands at the head of a stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Head {
+    /// A whole message: length of its prefix and of itself.
+    Message {
+        /// Bytes of prefix.
+        prefix: usize,
+        /// Bytes of message.
+        len: usize,
+    },
+    /// A message that is not complete.
+    Partial,
+    /// Nothing that begins a message, or one longer than is taken.
+    Bad,
+}
+
+/// The receiving side of a stream.
+///
+/// What arrives is written in place, in order or not, into blocks that the credit given for it
+/// has promised.
+#[derive(Clone, Copy, Debug)]
+pub struct InStream {
+    /// Place and offset of the next byte to be read.
+    front: Cursor,
+    read: u32,
+    /// All before this offset has arrived; the place is where the next byte goes.
+    base: u32,
+    base_at: Cursor,
+    tail: Link,
+    /// Offset behind the last byte of the last block.
+    tail_end: u32,
+    /// Ranges beyond `base` that have arrived, in order.
+    ahead: Link,
+    /// Credit given: the peer sends nothing from this offset on.
+    limit: u32,
+    /// How much is to be given when everything was read, in bytes.
+    window: u32,
+    /// Blocks promised for the credit given.
+    promised: u32,
+    /// End of the first incomplete message, as far as it is known.
+    wait_until: u32,
+}
+
+impl InStream {
+    /// An empty stream whose first byte has the offset `initial`, with `window` bytes of credit.
+    ///
+    /// Whoever calls has promised the blocks for it: [`Self::blocks_promised`].
+    pub const fn new(initial: u32, window: u32, block_len: usize) -> Self {
+        Self {
+            front: Cursor::NONE,
+            read: initial,
+            base: initial,
+            base_at: Cursor::NONE,
+            tail: Link::NONE,
+            tail_end: initial,
+            ahead: Link::NONE,
+            limit: initial.wrapping_add(window),
+            window,
+            promised: Self::blocks_for_credit(window, block_len),
+            wait_until: initial.wrapping_add(1),
+        }
+    }
+
+    /// How many blocks must be promised for `credit` bytes: the first one may be partly read.
+    pub const fn blocks_for_credit(credit: u32, block_len: usize) -> u32 {
+        let block_len = if block_len == 0 { 1 } else { block_len as u32 };
+        credit.div_ceil(block_len) + 1
+    }
+
+    /// Blocks promised for the credit given.
+    pub const fn blocks_promised(&self) -> u32 {
+        self.promised
+    }
+
+    /// All before this offset has arrived.
+    pub const fn base(&self) -> u32 {
+        self.base
+    }
+
+    /// Credit given so far, as an offset.
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Bytes in order and not read yet.
+    pub const fn readable(&self) -> u32 {
+        self.base.wrapping_sub(self.read)
+    }
+
+    /// Offset of the next byte to be read.
+    pub const fn read_offset(&self) -> u32 {
+        self.read
+    }
+
+    /// Whether enough has arrived that the head may be complete.
+    pub const fn may_be_complete(&self) -> bool {
+        ahead32(self.base, self.wait_until) >= 0
+    }
+
+    /// Blocks and records that `start..end` would take, or why it cannot be taken at all.
+    pub fn check(&self, pool: &Pool<'_>, start: u32, end: u32) -> Result<(usize, usize), Refused> {
+        if ahead32(end, self.limit) > 0 {
+            return Err(Refused::OverCredit);
+        }
+        if ahead32(end, self.base) <= 0 {
+            return Ok((0, 0));
+        }
+        let blocks = pool.blocks_for(ahead32(end, self.tail_end).max(0) as usize);
+        Ok((blocks, usize::from(ahead32(start, self.base) > 0)))
+    }
+
+    /// Takes in bytes whose room was checked. Returns whether the base moved.
+    pub fn write(
+        &mut self,
+        pool: &mut Pool<'_>,
+        blocks: &mut Quota,
+        ranges: &mut Ranges<'_, '_>,
+        start: u32,
+        data: &[u8],
+    ) -> Result<bool, Refused> {
+        let end = start.wrapping_add(data.len() as u32);
+        let old = ahead32(self.base, start).max(0) as usize;
+        let Some(data) = data.get(old..).filter(|data| !data.is_empty()) else { return Ok(false) };
+        let distance = ahead32(end, self.base) as usize - data.len();
+        self.reach(pool, blocks, end)?;
+        let mut at = self.base_at;
+        at.skip(pool, distance);
+        if distance > 0 {
+            let link = ranges.records.take(ranges.quota).ok_or(Refused::Full { blocks: 0 })?;
+            let record = &mut ranges.records[link];
+            (record.start, record.end) = (end.wrapping_sub(data.len() as u32), end);
+            ranges.insert(&mut self.ahead, link);
+            write_at(pool, &mut at, data);
+            return Ok(false);
+        }
+        write_at(pool, &mut at, data);
+        (self.base, self.base_at) = (end, at);
+        while let Some(link) = self.ahead.some() {
+            let record = &ranges.records[link];
+            if ahead32(record.start, self.base) > 0 {
+                break;
+            }
+            let more = ahead32(record.end, self.base).max(0);
+            self.ahead = record.next;
+            self.base = self.base.wrapping_add(more as u32);
+            self.base_at.skip(pool, more as usize);
+            ranges.give(link);
+        }
+        Ok(true)
+    }
+
+    /// Sees to it that blocks reach up to `end`, all or nothing.
+    fn reach(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, end: u32) -> Result<(), Refused> {
+        let missing = ahead32(end, self.tail_end).max(0) as usize;
+        if missing == 0 {
+            return Ok(());
+        }
+        let count = pool.blocks_for(missing);
+        let chain = pool.take_chain(blocks, count).ok_or(Refused::Full { blocks: count })?;
+        if self.tail.is_none() {
+            self.front = Cursor::at(chain, 0);
+            self.base_at = self.front;
+        } else {
+            pool.set_next(self.tail, chain);
+        }
+        let mut last = chain;
+        while let Some(next) = pool.next(last).some() {
+            last = next;
+        }
+        self.tail = last;
+        self.tail_end = self.tail_end.wrapping_add((count * pool.block_len()) as u32);
+        Ok(())
+    }
+
+    /// What stands at the head, where all before the offset `upto` may be read.
+    ///
+    /// Remembers the end of an incomplete message, for [`Self::grant`].
+    #[inline]
+    pub fn head(&mut self, pool: &Pool<'_>, upto: u32, len_max: u32) -> Head {
+        let left = ahead32(upto, self.read).max(0) as usize;
+        match self.front.peek_prefix(pool, left) {
+            Err(BadPrefix) => Head::Bad,
+            Ok(None) => {
+                self.wait_until = self.read.wrapping_add(left as u32 + 1);
+                Head::Partial
+            }
+            Ok(Some((len, _))) if len > len_max as usize => Head::Bad,
+            Ok(Some((len, prefix))) if prefix + len <= left => Head::Message { prefix, len },
+            Ok(Some((len, prefix))) => {
+                self.wait_until = self.read.wrapping_add((prefix + len) as u32);
+                Head::Partial
+            }
+        }
+    }
+
+    /// Where the bytes at `skip` from the head on lie.
+    pub fn place(&self, pool: &Pool<'_>, skip: usize) -> Cursor {
+        let mut at = self.front;
+        at.skip(pool, skip);
+        at
+    }
+
+    /// Counts `len` bytes as read and gives their blocks back.
+    pub fn consume(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, len: usize) {
+        self.read = self.read.wrapping_add(len as u32);
+        let block_len = pool.block_len();
+        let (mut block, mut pos) = self.front.place();
+        pos += len;
+        while pos >= block_len
+            && let Some(done) = block.some()
+        {
+            block = pool.next(done);
+            pool.give(blocks, done);
+            if self.base_at.place().0 == done {
+                self.base_at = Cursor::at(block, 0);
+            }
+            pos -= block_len;
+        }
+        self.front = Cursor::at(block, pos as u32);
+        if self.read == self.base && self.ahead.is_none() {
+            pool.give_chain(blocks, block);
+            block = Link::NONE;
+        }
+        if block.is_none() {
+            (self.front, self.base_at) = (Cursor::NONE, Cursor::NONE);
+            (self.tail, self.tail_end) = (Link::NONE, self.base);
+        }
+    }
+
+    /// Raises the credit as far as memory allows, and says whether the peer should be told.
+    ///
+    /// `window_max` is how far the window may grow by doubling; a message that is longer than the window gets
+    /// credit up to its end, if it has begun. `starved` means that it could not.
+    pub fn grant(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, window_max: u32) -> Grant {
+        let awaited = ahead32(self.wait_until, self.read).max(0) as u32;
+        let block_len = pool.block_len();
+        let used_up = ahead32(self.limit, self.base) <= (self.window / 4) as i32;
+        let mut starved = false;
+        if used_up && self.window < window_max {
+            let wider = self.window.saturating_mul(2).min(window_max);
+            if self.promise(pool, blocks, wider.max(awaited), block_len) {
+                self.window = wider;
+            }
+        }
+        let mut credit = self.window;
+        if awaited > credit {
+            if self.promise(pool, blocks, awaited, block_len) {
+                credit = awaited;
+            } else {
+                starved = true;
+            }
+        }
+        let limit = self.read.wrapping_add(credit);
+        let more = ahead32(limit, self.limit);
+        let needed = Self::blocks_for_credit(credit, block_len);
+        if more >= 0 && needed < self.promised {
+            pool.release_promise(blocks, self.promised - needed);
+            self.promised = needed;
+        }
+        let worth_telling = more >= (credit / 2).max(1) as i32
+            || more > 0 && (used_up || ahead32(self.wait_until, self.limit) > 0);
+        if worth_telling {
+            self.limit = limit;
+        }
+        Grant { raised: worth_telling, starved }
+    }
+
+    fn promise(
+        &mut self,
+        pool: &mut Pool<'_>,
+        blocks: &mut Quota,
+        credit: u32,
+        block_len: usize,
+    ) -> bool {
+        let needed = Self::blocks_for_credit(credit, block_len);
+        if needed <= self.promised {
+            return true;
+        }
+        let promised = pool.promise(blocks, needed - self.promised);
+        if promised {
+            self.promised = needed;
+        }
+        promised
+    }
+
+    /// Gives everything back but the promise.
+    pub fn clear(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, ranges: &mut Ranges<'_, '_>) {
+        pool.give_chain(blocks, self.front.place().0);
+        ranges.records.give_list(ranges.quota, self.ahead);
+        let promised = self.promised;
+        *self = Self { promised, ..Self::new(self.base, 0, pool.block_len()) };
+    }
+}
+
+/// What became of an attempt to raise the credit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Grant {
+    /// The peer should be told the new limit.
+    pub raised: bool,
+    /// A message that has begun needs more memory than there is now; ask again when some was freed.
+    pub starved: bool,
+}
+
+/// Writes along a chain from `at` on, and moves behind what was written.
+fn write_at(pool: &mut Pool<'_>, at: &mut Cursor, mut data: &[u8]) {
+    while !data.is_empty() {
+        let (block, pos) = at.place();
+        let here = pool.bytes_mut(block, pos);
+        let len = crate::run::copy(here, data);
+        if len == 0 {
+            let next = pool.next(block);
+            debug_assert!(next.is_some(), "room was checked");
+            if next.is_none() {
+                return;
+            }
+            *at = Cursor::at(next, 0);
+            continue;
+        }
+        *at = Cursor::at(block, (pos + len) as u32);
+        data = data.get(len..).unwrap_or_default();
+    }
+}

@@ -1,0 +1,172 @@
+//! Who is next: queues whose links lie in the members themselves.
+
+use bowline_core::{Link, Slot, Slots};
+
+/// Where a member of a [`Queue`] keeps its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    next: Link,
+    queued: bool,
+}
+
+impl Place {
+    /// Not in the queue.
+    pub const OUT: Self = Self { next: Link::NONE, queued: false };
+
+    /// Whether the member is in the queue.
+    pub const fn is_queued(&self) -> bool {
+        self.queued
+    }
+}
+
+/// Something that can be in queue number `Q`.
+pub trait Member<const Q: u8>: Slot {
+    /// Its place in that queue.
+    fn place(&mut self) -> &mut Place;
+}
+
+/// A first-in, first-out queue in which each member is at most once.
+///
+/// As a channel scheduler it is a round robin: a channel that filled a packet goes behind the
+/// others ([`Queue::rotate`]), so a backlog on one delays the head of another by one packet at most for
+/// each channel before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue<const Q: u8> {
+    head: Link,
+    tail: Link,
+}
+
+impl<const Q: u8> Queue<Q> {
+    /// A queue of nobody.
+    pub const EMPTY: Self = Self { head: Link::NONE, tail: Link::NONE };
+
+    /// Whether nobody is in it.
+    pub const fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// Who is next.
+    pub fn front(&self) -> Option<Link> {
+        self.head.some()
+    }
+
+    /// Who comes after `member`.
+    pub fn after<T: Member<Q>>(&self, slots: &mut Slots<'_, T>, member: Link) -> Option<Link> {
+        slots[member].place().next.some()
+    }
+
+    /// Puts `member` last, unless it is in the queue already.
+    #[inline]
+    pub fn push<T: Member<Q>>(&mut self, slots: &mut Slots<'_, T>, member: Link) {
+        let place = slots[member].place();
+        if place.queued {
+            return;
+        }
+        *place = Place { next: Link::NONE, queued: true };
+        if self.head.is_none() {
+            self.head = member;
+        } else {
+            slots[self.tail].place().next = member;
+        }
+        self.tail = member;
+    }
+
+    /// Puts `member` first, unless it is in the queue already.
+    pub fn push_front<T: Member<Q>>(&mut self, slots: &mut Slots<'_, T>, member: Link) {
+        let head = self.head;
+        let place = slots[member].place();
+        if place.queued {
+            return;
+        }
+        *place = Place { next: head, queued: true };
+        if head.is_none() {
+            self.tail = member;
+        }
+        self.head = member;
+    }
+
+    /// Takes out who is next.
+    pub fn pop<T: Member<Q>>(&mut self, slots: &mut Slots<'_, T>) -> Option<Link> {
+        let member = self.head.some()?;
+        let place = slots[member].place();
+        self.head = place.next;
+        *place = Place::OUT;
+        Some(member)
+    }
+
+    /// Sends who is next behind all others.
+    pub fn rotate<T: Member<Q>>(&mut self, slots: &mut Slots<'_, T>) {
+        if let Some(member) = self.pop(slots) {
+            self.push(slots, member);
+        }
+    }
+
+    /// Takes `member` out wherever it is; walks the queue.
+    pub fn remove<T: Member<Q>>(&mut self, slots: &mut Slots<'_, T>, member: Link) {
+        if !slots[member].place().queued {
+            return;
+        }
+        let mut kept = Self::EMPTY;
+        while let Some(next) = self.pop(slots) {
+            if next != member {
+                kept.push(slots, next);
+            }
+        }
+        *self = kept;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::VecDeque;
+    use alloc::vec;
+
+    use bowline_core::{Quota, SlotControl};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Item(Link, Place);
+
+    impl Slot for Item {
+        const VACANT: Self = Self(Link::NONE, Place::OUT);
+
+        fn next(&self) -> Link {
+            self.0
+        }
+
+        fn set_next(&mut self, next: Link) {
+            self.0 = next;
+        }
+    }
+
+    impl Member<0> for Item {
+        fn place(&mut self) -> &mut Place {
+            &mut self.1
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_deque(ops in prop::collection::vec((0u8..5, 0usize..5), 0..100)) {
+            let mut items = vec![Item::VACANT, Item::VACANT, Item::VACANT, Item::VACANT, Item::VACANT];
+            let mut control = SlotControl::new(5);
+            let mut slots = Slots::new(&mut items, &mut control);
+            let mut quota = Quota::NONE;
+            let links: alloc::vec::Vec<_> = (0..5).map(|_| slots.take(&mut quota).unwrap()).collect();
+            let (mut queue, mut model) = (Queue::<0>::EMPTY, VecDeque::new());
+            for (op, who) in ops {
+                let member = links[who];
+                match op {
+                    0 => { queue.push(&mut slots, member); if !model.contains(&member) { model.push_back(member); } }
+                    1 => { queue.push_front(&mut slots, member); if !model.contains(&member) { model.push_front(member); } }
+                    2 => prop_assert_eq!(queue.pop(&mut slots), model.pop_front()),
+                    3 => { queue.rotate(&mut slots); if let Some(m) = model.pop_front() { model.push_back(m); } }
+                    _ => { queue.remove(&mut slots, member); model.retain(|m| *m != member); }
+                }
+                prop_assert_eq!(queue.front(), model.front().copied());
+                prop_assert_eq!(slots[member].place().is_queued(), model.contains(&member));
+            }
+        }
+    }
+}

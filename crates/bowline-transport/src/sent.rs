@@ -1,0 +1,166 @@
+//! Packets in flight, and what acknowledgements and time make of them.
+
+use bowline_core::serial::ahead32;
+use bowline_core::{Instant, Link, Slots};
+
+use crate::loss::{LossDetector, Verdict};
+use crate::record::{List, Record};
+use crate::rtt::RttEstimator;
+
+/// Packets that elicit an acknowledgement and had none yet, oldest first.
+///
+/// One list walked from its old end: what an acknowledgement covers is mostly there, and what stays
+/// there is soon found lost, so a walk is as long as what is new or missing.
+#[derive(Clone, Copy, Debug)]
+pub struct SentPackets {
+    list: List,
+    /// Sum of the packets' lengths.
+    in_flight: u32,
+}
+
+impl SentPackets {
+    /// Nothing in flight.
+    pub const NONE: Self = Self { list: List::EMPTY, in_flight: 0 };
+
+    /// Bytes in flight.
+    pub const fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Whether nothing is in flight.
+    pub const fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The oldest packet in flight.
+    pub fn oldest(&self) -> Option<Link> {
+        self.list.head.some()
+    }
+
+    /// Adds the newest packet.
+    #[inline]
+    pub fn push(&mut self, records: &mut Slots<'_, Record>, packet: Link) {
+        self.in_flight += u32::from(records[packet].size);
+        self.list.push_back(records, packet);
+    }
+
+    /// Takes the oldest packet out, as if lost.
+    pub fn pop(&mut self, records: &mut Slots<'_, Record>) -> Option<Link> {
+        let link = self.list.pop_front(records)?;
+        self.in_flight = self.in_flight.saturating_sub(u32::from(records[link].size));
+        Some(link)
+    }
+
+    /// Takes out the packets that `ranges` acknowledge, oldest first.
+    ///
+    /// `ranges` are inclusive and ascending.
+    pub fn take_acked(&mut self, records: &mut Slots<'_, Record>, ranges: &[(u64, u64)]) -> List {
+        let mut acked = List::EMPTY;
+        let mut ranges = ranges.iter();
+        let mut range = ranges.next();
+        let (mut before, mut at) = (Link::NONE, self.list.head);
+        while let (Some(link), Some(&(start, end))) = (at.some(), range) {
+            let number = records[link].number;
+            if ahead32(number, end as u32) > 0 {
+                range = ranges.next();
+                continue;
+            }
+            at = records[link].next;
+            if ahead32(number, start as u32) < 0 {
+                before = link;
+                continue;
+            }
+            self.list.remove_after(records, before);
+            self.in_flight = self.in_flight.saturating_sub(u32::from(records[link].size));
+            acked.push_back(records, link);
+        }
+        acked
+    }
+
+    /// Takes out the packets that are lost, oldest first, and tells when the next one will be.
+    pub fn take_lost(
+        &mut self,
+        records: &mut Slots<'_, Record>,
+        detector: &LossDetector,
+        rtt: &RttEstimator,
+        now: Instant,
+    ) -> (List, Option<Instant>) {
+        let mut lost = List::EMPTY;
+        let Some(largest) = detector.largest_acked() else { return (lost, None) };
+        while let Some(link) = self.list.head.some() {
+            let record = &records[link];
+            let behind = ahead32(largest as u32, record.number);
+            let number = largest.wrapping_sub(i64::from(behind) as u64);
+            match detector.verdict(number, record.at, now, rtt) {
+                Verdict::Lost => {
+                    self.pop(records);
+                    lost.push_back(records, link);
+                }
+                Verdict::At(at) => return (lost, Some(at)),
+                Verdict::Pending => break,
+            }
+        }
+        (lost, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use bowline_core::{Quota, Slot, SlotControl};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What is taken out is what the ranges name, in order, and the bytes always add up.
+        #[test]
+        fn acknowledged_packets_leave_in_order(
+            first in prop_oneof![Just(0u64), Just(u32::MAX as u64 - 20)],
+            acks in prop::collection::vec(prop::collection::btree_set(0u64..60, 0..30), 1..6),
+        ) {
+            let mut items = vec![Record::VACANT; 60];
+            let mut control = SlotControl::new(60);
+            let mut records = Slots::new(&mut items, &mut control);
+            let mut quota = Quota::NONE;
+            let mut sent = SentPackets::NONE;
+            let mut model = BTreeMap::new();
+            for i in 0..60 {
+                let link = records.take(&mut quota).unwrap();
+                records[link].number = (first + i) as u32;
+                records[link].size = 10 + i as u16;
+                sent.push(&mut records, link);
+                model.insert(first + i, 10 + i as u32);
+            }
+            for ack in acks {
+                let mut ranges: Vec<(u64, u64)> = Vec::new();
+                for number in ack {
+                    match ranges.last_mut() {
+                        Some((_, end)) if *end + 1 == first + number => *end += 1,
+                        _ => ranges.push((first + number, first + number)),
+                    }
+                }
+                let mut acked = sent.take_acked(&mut records, &ranges);
+                for number in ranges.iter().flat_map(|&(start, end)| start..=end) {
+                    if model.remove(&number).is_some() {
+                        let link = acked.pop_front(&mut records).unwrap();
+                        prop_assert_eq!(records[link].number, number as u32);
+                        records.give(&mut quota, link);
+                    }
+                }
+                prop_assert!(acked.is_empty());
+                prop_assert_eq!(sent.in_flight(), model.values().sum::<u32>());
+                prop_assert_eq!(records.ledger().in_use() as usize, model.len());
+            }
+            while let Some(link) = sent.pop(&mut records) {
+                prop_assert_eq!(Some(u64::from(records[link].number)), model.keys().next().map(|n| n & 0xFFFF_FFFF));
+                model.pop_first();
+                records.give(&mut quota, link);
+            }
+            prop_assert!(model.is_empty());
+        }
+    }
+}
