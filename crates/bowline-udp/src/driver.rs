@@ -96,8 +96,13 @@ impl Driver {
     /// One turn: send, sleep, receive, send.
     ///
     /// Sleeps until a datagram arrives, the machine's next deadline or `max_wait`, whichever is
-    /// first, and not at all while there is more to send or `max_wait` is zero. With `None` and no
-    /// deadline only a datagram (or a signal) ends it.
+    /// first, and not at all while there is more to send or `max_wait` is zero.
+    ///
+    /// With `None` and no deadline only a datagram (or a signal) ends the sleep. Such a turn does
+    /// not sleep when anything was due before, because that may have left the application an
+    /// event to read: the end of a session, or room for messages again. With a wait of its own
+    /// the application reads such an event that much later, but may queue something before every
+    /// turn and still sleep.
     ///
     /// # Errors
     ///
@@ -109,7 +114,10 @@ impl Driver {
         max_wait: Option<Duration>,
     ) -> io::Result<Progress> {
         let mut progress = Progress::default();
+        let due = self.due(machine);
         self.transmit(machine, &mut progress)?;
+        let was_due = due.is_some_and(|due| due <= self.clock.now());
+        let max_wait = max_wait.or_else(|| was_due.then_some(Duration::ZERO));
         self.wait(machine, max_wait)?;
         let flooded = self.receive(machine, &mut progress)?;
         self.transmit(machine, &mut progress)?;
@@ -142,10 +150,9 @@ impl Driver {
     }
 
     fn wait(&self, machine: &mut dyn Machine, max_wait: Option<Duration>) -> io::Result<()> {
-        let due = if self.backlog { Some(Instant::ZERO) } else { machine.poll_timeout() };
-        let until_due = due.map(|due| {
-            let due = due.max(self.blocked_until);
-            Duration::from(due.saturating_since(self.clock.now()))
+        let until_due = self.due(machine).map(|due| {
+            let until_due = due.saturating_since(self.clock.now());
+            Duration::from(until_due)
         });
         let timeout = match (until_due, max_wait) {
             (Some(until_due), Some(max_wait)) => Some(until_due.min(max_wait)),
@@ -155,6 +162,12 @@ impl Driver {
             return Ok(());
         }
         self.socket.wait(timeout)
+    }
+
+    /// When there is something to send at the latest.
+    fn due(&self, machine: &mut dyn Machine) -> Option<Instant> {
+        let due = if self.backlog { Some(Instant::ZERO) } else { machine.poll_timeout() };
+        due.map(|due| due.max(self.blocked_until))
     }
 
     /// Answers whether the bound was met.

@@ -153,8 +153,8 @@ fn datagrams_of_any_length_make_the_round_trip_over_ipv6() {
     }
 }
 
-#[test]
-fn what_was_queued_between_turns_is_sent_before_sleeping() {
+/// Whether "ping", queued before a turn, was answered by "pong" in it.
+fn is_answered_in_its_turn(max_wait: Option<Duration>) -> bool {
     let (mut driver, local) = driver(V4);
     let peer = plain(V4);
     let mut toy = Toy::default();
@@ -163,13 +163,38 @@ fn what_was_queued_between_turns_is_sent_before_sleeping() {
         let mut buf = [0; 16];
         let len = peer.recv(&mut buf).unwrap();
         assert_eq!(&buf[..len], b"ping");
+        std::thread::sleep(Duration::from_millis(50));
         peer.send_to(b"pong", local).unwrap();
     });
-    // Would sleep for ever if "ping" were not sent first.
-    let progress = driver.drive(&mut toy, None).unwrap();
+    let progress = driver.drive(&mut toy, max_wait).unwrap();
+    assert_eq!((progress.sent, progress.more), (1, false));
     answering.join().unwrap();
-    assert_eq!((progress.sent, progress.received, progress.more), (1, 1, false));
+    drive_until(&mut driver, &mut toy, |toy| !toy.seen.is_empty());
     assert_eq!(toy.seen[0].1, b"pong");
+    progress.received == 1
+}
+
+#[test]
+fn what_was_queued_between_turns_is_sent_before_sleeping() {
+    assert!(is_answered_in_its_turn(Some(PATIENCE)));
+}
+
+#[test]
+fn nothing_sleeps_for_ever_over_what_sending_may_have_told_the_application() {
+    assert!(!is_answered_in_its_turn(None));
+}
+
+#[test]
+fn nothing_sleeps_for_ever_over_a_deadline_that_passed_in_between() {
+    let (mut driver, local) = driver(V4);
+    let mut toy = Toy { deadline: Some(driver.now()), ..Toy::default() };
+    // Ends a sleep that should not be.
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(2));
+        plain(V4).send_to(b"wake up", local).unwrap();
+    });
+    assert_eq!(driver.drive(&mut toy, None).unwrap().received, 0);
+    assert!(toy.fired.is_some());
 }
 
 #[test]
