@@ -282,12 +282,13 @@ impl<'a> Frame<'a> {
 }
 
 fn parse_close<'a>(r: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
-    let (cause, reason) = (r.u8()?, r.u32()?);
-    match (cause, reason) {
-        (0, _) => Ok(Frame::Close { cause: CloseCause::Application, reason }),
-        (1, 0) => Ok(Frame::Close { cause: CloseCause::Misbehaviour, reason }),
-        _ => Err(Malformed::Illegal),
-    }
+    let cause = match r.u8()? {
+        0 => CloseCause::Application,
+        1 => CloseCause::Misbehaviour,
+        _ => return Err(Malformed::Illegal),
+    };
+    let reason = r.u32()?;
+    legal(Frame::Close { cause, reason }, reason == 0 || cause == CloseCause::Application)
 }
 
 fn at_least_one(r: &mut Reader<'_>) -> Result<u32, Malformed> {
