@@ -10,12 +10,14 @@
 mod ground;
 mod input;
 mod outside;
+mod wire;
 
 use input::Input;
 
 fn run() {
     let mut input = Input;
     ground::exercise(&mut input);
+    wire::exercise(&mut input);
     #[cfg(feature = "planted-panic")]
     planted_panic(&mut input);
 }
