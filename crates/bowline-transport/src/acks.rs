@@ -97,3 +97,104 @@ impl AckSchedule {
         units.min(u64::from(DELAY_CODE_MAX)) as u8
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DELAY: Duration = Duration::from_millis(8);
+
+    fn at(micros: u64) -> Instant {
+        Instant::from_micros(micros)
+    }
+
+    #[test]
+    fn an_ack_waits_for_more_packets_but_not_long() {
+        let mut acks = AckSchedule::new();
+        assert!(!acks.pending());
+        acks.on_packet(at(100), true, true, true, DELAY);
+        acks.on_packet(at(5_000), true, true, true, DELAY);
+        assert_eq!(acks.due(), Some(at(8_100)), "counted from the first one");
+        assert!(acks.pending());
+        acks.on_sent();
+        assert_eq!(acks.due(), None);
+        assert!(!acks.pending());
+    }
+
+    #[test]
+    fn every_fourth_eliciting_packet_is_answered_at_once() {
+        let mut acks = AckSchedule::new();
+        for round in 0..3 {
+            for n in 1..=4 {
+                acks.on_packet(at(round * 10 + n), true, true, true, DELAY);
+                assert_eq!(acks.due() == Some(Instant::ZERO), n == 4);
+            }
+            acks.on_sent();
+        }
+    }
+
+    #[test]
+    fn disorder_is_answered_at_once() {
+        let mut acks = AckSchedule::new();
+        acks.on_packet(at(10), true, true, true, DELAY);
+        acks.on_packet(at(20), true, false, true, DELAY);
+        assert_eq!(acks.due(), Some(Instant::ZERO));
+        acks.on_packet(at(30), true, true, true, DELAY);
+        assert_eq!(acks.due(), Some(Instant::ZERO), "and stays due");
+    }
+
+    #[test]
+    fn acks_alone_are_never_acknowledged_by_themselves() {
+        let mut acks = AckSchedule::new();
+        for n in 0..40 {
+            acks.on_packet(at(n), false, n % 3 == 0, true, DELAY);
+        }
+        assert_eq!(acks.due(), None);
+        assert!(acks.pending(), "but an ack may ride along");
+    }
+
+    #[test]
+    fn the_delay_is_that_of_the_largest() {
+        let mut acks = AckSchedule::new();
+        acks.on_packet(at(1_000), true, true, true, DELAY);
+        acks.on_packet(at(2_000), true, false, false, DELAY);
+        assert_eq!(acks.delay(at(2_249)), Duration::from_micros(1_249));
+        assert_eq!(acks.delay_code(at(2_249)), 4);
+        assert_eq!(acks.delay_code(at(2_250)), 5);
+        assert_eq!(acks.delay_code(at(1_000 + 31_749)), 126);
+        assert_eq!(acks.delay_code(at(1_000 + 31_750)), 127);
+        assert_eq!(acks.delay_code(Instant::MAX), 127);
+        assert_eq!(acks.delay_code(at(0)), 0, "a clock that went back");
+    }
+
+    proptest! {
+        /// The packets since the last ack, written down, tell when the next one is due.
+        #[test]
+        fn agrees_with_a_list_of_packets(
+            ops in prop::collection::vec((0u64..9_000, any::<bool>(), any::<bool>(), 0u8..8), 0..80),
+        ) {
+            let mut acks = AckSchedule::new();
+            let mut waiting: Vec<(Instant, bool, bool)> = Vec::new();
+            let mut now = Instant::ZERO;
+            for (micros, eliciting, in_order, what) in ops {
+                now = now + Duration::from_micros(micros);
+                if what == 0 {
+                    acks.on_sent();
+                    waiting.clear();
+                } else {
+                    acks.on_packet(now, eliciting, in_order, in_order, DELAY);
+                    waiting.push((now, eliciting, in_order));
+                }
+                let asking = waiting.iter().filter(|packet| packet.1);
+                let at_once = asking.clone().any(|packet| !packet.2) || asking.clone().count() >= 4;
+                let due = asking.map(|packet| packet.0 + DELAY).min();
+                prop_assert_eq!(acks.due(), due.map(|due| if at_once { Instant::ZERO } else { due }));
+                prop_assert_eq!(acks.pending(), !waiting.is_empty());
+            }
+        }
+    }
+}

@@ -275,3 +275,221 @@ const WORDS: usize = 16;
 const fn place(index: u64) -> usize {
     index as usize % WORDS
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn filled(first: u64, numbers: impl IntoIterator<Item = u64>) -> ReceiveWindow {
+        let mut window = ReceiveWindow::new(first);
+        for number in numbers {
+            window.record(number);
+        }
+        window
+    }
+
+    fn ranges(window: &ReceiveWindow) -> Vec<(u64, u64)> {
+        window.ranges().collect()
+    }
+
+    #[test]
+    fn nothing_is_known_before_the_first_packet() {
+        let window = ReceiveWindow::new(70);
+        assert_eq!(window.largest(), None);
+        assert_eq!(window.expected(), 70);
+        assert_eq!(window.check(69), Freshness::Stale);
+        assert_eq!(window.check(70), Freshness::New);
+        assert!(!window.last_eight());
+        assert!(!window.needs_only_last_eight());
+        assert_eq!(ranges(&window), []);
+    }
+
+    #[test]
+    fn arrivals_tell_order_and_gaps() {
+        let mut window = ReceiveWindow::new(5);
+        assert_eq!(window.record(5), Arrival { in_order: true, new_gap: false });
+        assert_eq!(window.record(6), Arrival { in_order: true, new_gap: false });
+        assert_eq!(window.record(9), Arrival { in_order: false, new_gap: true });
+        assert_eq!(window.record(7), Arrival { in_order: false, new_gap: false });
+        assert_eq!(ranges(&window), [(9, 9), (5, 7)]);
+        assert!(ReceiveWindow::new(5).record(6).new_gap, "the first one is missing");
+    }
+
+    #[test]
+    fn eight_in_a_row_are_enough_across_words_and_at_the_start() {
+        for first in 0..140 {
+            let mut window = ReceiveWindow::new(first);
+            for number in first..first + 80 {
+                window.record(number);
+                assert!(window.last_eight());
+                assert_eq!(window.needs_only_last_eight(), number < first + 8);
+            }
+            window.record(first + 81);
+            for number in first + 82..first + 100 {
+                window.record(number);
+                assert_eq!(window.last_eight(), number >= first + 88);
+            }
+        }
+    }
+
+    #[test]
+    fn a_jump_past_the_window_forgets_everything() {
+        for jump in [1_023, 1_024, 1_025, 5_000, 1 << 40] {
+            let mut window = filled(3, 3..300);
+            window.record(300 + jump);
+            assert_eq!(window.check(299), Freshness::Stale);
+            assert_eq!(ranges(&window).first(), Some(&(300 + jump, 300 + jump)));
+            assert_eq!(window.ranges().count(), 1, "jump {jump}");
+        }
+    }
+
+    #[test]
+    fn the_last_number_of_all_is_never_accepted() {
+        let mut window = filled(0, [u64::MAX - 1]);
+        assert_eq!(window.check(u64::MAX), Freshness::Stale);
+        assert_eq!(window.largest(), Some(u64::MAX - 1));
+        window.set_reported(u64::MAX);
+        assert_eq!(ranges(&window), []);
+    }
+
+    #[test]
+    fn what_the_peer_has_seen_is_not_reported_again() {
+        let mut window = filled(0, 0..100);
+        window.set_reported(59);
+        assert_eq!(ranges(&window), [(60, 99)]);
+        window.set_reported(40);
+        assert_eq!(ranges(&window), [(60, 99)], "an older report takes nothing back");
+        assert!(!window.needs_only_last_eight());
+        window.set_reported(91);
+        assert!(window.needs_only_last_eight());
+        window.set_reported(5_000);
+        assert_eq!(window.floor(), 100, "never beyond what was accepted");
+    }
+
+    #[test]
+    fn a_late_arrival_is_reported_until_a_report_that_held_it_was_seen() {
+        let mut window = filled(0, (0..100).filter(|&number| number != 50));
+        window.set_reported(90);
+        window.record(50);
+        assert_eq!(ranges(&window), [(50, 99)]);
+        window.set_reported(99);
+        assert_eq!(ranges(&window), [(50, 99)], "that report may be older than the late arrival");
+        window.record(100);
+        window.set_reported(100);
+        assert_eq!(ranges(&window), []);
+    }
+
+    #[test]
+    fn steady_reordering_does_not_keep_reports_from_catching_up() {
+        let mut window = ReceiveWindow::new(0);
+        for pair in 0..2_000 {
+            window.record(2 * pair + 1);
+            window.record(2 * pair);
+            // Reports are acknowledged twenty numbers later.
+            window.set_reported((2 * pair).saturating_sub(20));
+            assert!(2 * pair < window.floor() + 64, "{} at {}", window.floor(), 2 * pair);
+        }
+    }
+
+    /// What is reported at one time, and whether a number is missing in what the peer knows.
+    #[derive(Default)]
+    struct Reports {
+        sent: Vec<(u64, Vec<u64>)>,
+        seen: BTreeSet<u64>,
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        /// A packet this far beyond the expected one, or before it.
+        Arrive(i64),
+        /// A report goes out.
+        Report,
+        /// The report sent this long ago was acknowledged.
+        Seen(usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            6 => Just(Op::Arrive(0)),
+            4 => (-12i64..6).prop_map(Op::Arrive),
+            1 => (-1_200i64..1_200).prop_map(Op::Arrive),
+            3 => Just(Op::Report),
+            2 => (0usize..6).prop_map(Op::Seen),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_sorted_set(
+            first in prop_oneof![0u64..200, Just(u64::from(u32::MAX))],
+            ops in prop::collection::vec(op(), 0..600),
+        ) {
+            let mut window = ReceiveWindow::new(first);
+            let mut accepted = BTreeSet::new();
+            let mut reports = Reports::default();
+            for op in ops {
+                match op {
+                    Op::Arrive(ahead) => {
+                        let number = window.expected().saturating_add_signed(ahead);
+                        let far = accepted.last().is_some_and(|&l| number + ReceiveWindow::LEN_MIN < l);
+                        let expected = match window.check(number) {
+                            Freshness::Stale => { prop_assert!(far || number < first); None }
+                            Freshness::Duplicate => { prop_assert!(accepted.contains(&number)); None }
+                            Freshness::New => Some(accepted.last().map_or(first, |l| l + 1)),
+                        };
+                        let Some(expected) = expected else { continue };
+                        let arrival = window.record(number);
+                        prop_assert!(accepted.insert(number), "{} was taken twice", number);
+                        prop_assert_eq!(arrival.in_order, number == expected);
+                        prop_assert_eq!(arrival.new_gap, number > expected);
+                    }
+                    Op::Report => {
+                        let all = window.ranges().flat_map(|(start, end)| start..=end).collect();
+                        if let Some(largest) = window.largest() {
+                            reports.sent.push((largest, all));
+                        }
+                    }
+                    Op::Seen(ago) => {
+                        let Some(at) = reports.sent.len().checked_sub(ago + 1) else { continue };
+                        let (largest, all) = &reports.sent[at];
+                        reports.seen.extend(all);
+                        window.set_reported(*largest);
+                    }
+                }
+
+                let largest = accepted.last().copied();
+                prop_assert_eq!(window.largest(), largest);
+                prop_assert_eq!(window.expected(), largest.map_or(first, |l| l + 1));
+                let reported: Vec<_> = window.ranges().collect();
+                let descending = reported.windows(2).all(|pair| pair[0].0 > pair[1].1 + 1);
+                prop_assert!(descending && reported.iter().all(|&(start, end)| start <= end));
+                let told: BTreeSet<u64> =
+                    reported.iter().flat_map(|&(start, end)| start..=end).collect();
+                let due: BTreeSet<u64> = accepted.range(window.floor()..).copied().collect();
+                prop_assert_eq!(&told, &due);
+                if let Some(largest) = largest {
+                    let from = largest.saturating_sub(7).max(first);
+                    let eight = (from..=largest).all(|n| accepted.contains(&n));
+                    prop_assert_eq!(window.last_eight(), eight);
+                    if window.needs_only_last_eight() {
+                        prop_assert!(eight && told.iter().all(|&n| n >= from));
+                    }
+                    let from = largest.saturating_sub(ReceiveWindow::LEN_MIN).max(first);
+                    for number in from..=largest {
+                        let is = window.check(number) == Freshness::Duplicate;
+                        prop_assert_eq!(is, accepted.contains(&number));
+                    }
+                    for number in accepted.range(from..) {
+                        prop_assert!(told.contains(number) || reports.seen.contains(number),
+                            "{} is neither reported nor known to be seen", number);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,610 @@
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bowline_core::{PoolControl, Slot, SlotControl};
+use proptest::prelude::*;
+
+use super::*;
+use crate::receive_window::{Freshness, ReceiveWindow};
+
+const STRIDE: usize = 16;
+const BLOCK_LEN: usize = 12;
+
+/// One peer's reassembly, with the memory it works in.
+struct World {
+    items: Vec<Assembly>,
+    slot_control: SlotControl<Assembly>,
+    slot_quota: Quota,
+    bytes: Vec<u8>,
+    pool_control: PoolControl,
+    block_quota: Quota,
+    limits: Limits,
+    reassembly: Reassembly,
+}
+
+impl World {
+    fn new(slots: usize, blocks: usize, limits: Limits) -> Self {
+        Self {
+            items: vec![Assembly::VACANT; slots],
+            slot_control: SlotControl::new(slots as u32),
+            slot_quota: Quota::NONE,
+            bytes: vec![0xee; blocks * STRIDE],
+            pool_control: PoolControl::new(STRIDE as u32, blocks as u32),
+            block_quota: Quota::NONE,
+            limits,
+            reassembly: Reassembly::new(),
+        }
+    }
+
+    fn with<R>(&mut self, f: impl FnOnce(&mut Reassembly, &mut Memory<'_, '_>, &Limits) -> R) -> R {
+        let mut slots = Slots::new(&mut self.items, &mut self.slot_control);
+        let mut pool = Pool::new(&mut self.bytes, &mut self.pool_control);
+        let mut mem = Memory {
+            slots: &mut slots,
+            slot_quota: &mut self.slot_quota,
+            pool: &mut pool,
+            block_quota: &mut self.block_quota,
+        };
+        f(&mut self.reassembly, &mut mem, &self.limits)
+    }
+
+    fn check(&mut self, fragment: &Fragment<'_>, plan: &mut Plan) -> Result<(), Refused> {
+        self.with(|reassembly, mem, limits| reassembly.check(mem, limits, fragment, plan))
+    }
+
+    fn insert(&mut self, now: Instant, f: &Fragment<'_>) -> Result<Option<Link>, Refused> {
+        self.with(|reassembly, mem, limits| reassembly.insert(mem, limits, now, f))
+    }
+
+    /// Reads a completed message, and gives it back.
+    fn consume(&mut self, link: Link) -> (Assembly, Vec<u8>) {
+        self.with(|_, mem, _| {
+            let message = mem.slots[link];
+            let chunks = mem.pool.chunks(message.first(), 0, message.total() as usize);
+            let text = chunks.flatten().copied().collect();
+            release(mem, link);
+            (message, text)
+        })
+    }
+
+    fn in_use(&self) -> (u32, u32) {
+        (self.slot_control.ledger().in_use(), self.pool_control.ledger().in_use())
+    }
+
+    fn assert_all_given_back(&mut self) {
+        self.with(|reassembly, mem, _| reassembly.clear(mem));
+        assert_eq!(self.in_use(), (0, 0));
+        assert_eq!((self.slot_quota, self.block_quota), (Quota::NONE, Quota::NONE));
+        assert_eq!((self.reassembly.count(), self.reassembly.bytes()), (0, 0));
+        assert_eq!(self.reassembly.deadline(), None);
+    }
+}
+
+const ROOMY: Limits = Limits { messages: 64, bytes: 100_000, age: Duration::from_millis(100) };
+
+fn fragment(id: u16, offset: u32, total: u32, data: &[u8]) -> Fragment<'_> {
+    Fragment { channel: 0, ordered: false, id, offset, total, data, number: 7 }
+}
+
+fn at(micros: u64) -> Instant {
+    Instant::from_micros(micros)
+}
+
+#[test]
+fn a_message_in_two_fragments_comes_together_in_any_order() {
+    for order in [[0, 1], [1, 0]] {
+        let mut world = World::new(1, 3, ROOMY);
+        let halves = [fragment(0, 0, 30, &[1; 17]), fragment(0, 17, 30, &[2; 13])];
+        assert_eq!(world.insert(at(0), &halves[order[0]]), Ok(None));
+        assert_eq!((world.reassembly.count(), world.reassembly.bytes()), (1, 30));
+        let link = world.insert(at(0), &halves[order[1]]).unwrap().unwrap();
+        assert_eq!((world.reassembly.count(), world.reassembly.bytes()), (0, 0));
+        assert_eq!(world.in_use(), (1, 3), "the caller owns it");
+        assert_eq!(world.consume(link).1, [[1; 17].as_slice(), &[2; 13]].concat());
+        world.assert_all_given_back();
+    }
+}
+
+#[test]
+fn the_rank_is_that_of_the_packet_with_the_first_byte() {
+    let mut world = World::new(1, 3, ROOMY);
+    for (number, offset) in [(41, 20), (39, 0), (40, 10)] {
+        let part = Fragment { number, ..fragment(0, offset, 30, &[0; 10]) };
+        if let Some(link) = world.insert(at(0), &part).unwrap() {
+            assert_eq!(rank(&world.consume(link).0), 79);
+            return;
+        }
+    }
+    panic!("it was complete");
+}
+
+#[test]
+fn bytes_that_came_stay_as_they_are() {
+    let mut world = World::new(1, 3, ROOMY);
+    world.insert(at(0), &fragment(0, 10, 30, &[1; 10])).unwrap();
+    let rewrite = Fragment { number: 8, ..fragment(0, 0, 30, &[2; 30]) };
+    let link = world.insert(at(0), &rewrite).unwrap().unwrap();
+    let (message, text) = world.consume(link);
+    assert_eq!(text, [[2; 10], [1; 10], [2; 10]].concat());
+    assert_eq!(rank(&message), 17);
+}
+
+#[test]
+fn what_nobody_may_send_is_refused_and_takes_nothing() {
+    let mut world = World::new(1, 3, Limits { bytes: 36, ..ROOMY });
+    let cases = [
+        (fragment(0, 0, 10, &[]), Refused::Malformed),
+        (fragment(0, 0, 0, &[]), Refused::Malformed),
+        (fragment(0, 6, 10, &[0; 5]), Refused::Malformed),
+        (fragment(0, u32::MAX, u32::MAX, &[0; 5]), Refused::Malformed),
+        (fragment(0, 0, 37, &[0; 5]), Refused::TooLong),
+        (fragment(0, 0, u32::MAX, &[0; 5]), Refused::TooLong),
+    ];
+    for (part, refused) in cases {
+        assert_eq!(world.check(&part, &mut Plan::new()), Err(refused));
+        assert_eq!(world.insert(at(0), &part), Err(refused));
+        assert_eq!(world.in_use(), (0, 0));
+    }
+}
+
+#[test]
+fn the_first_fragment_fixes_the_length() {
+    let mut world = World::new(2, 6, ROOMY);
+    world.insert(at(0), &fragment(0, 0, 30, &[1; 10])).unwrap();
+    let other = fragment(0, 10, 29, &[1; 10]);
+    assert_eq!(world.check(&other, &mut Plan::new()), Err(Refused::Contradiction));
+    assert_eq!(world.insert(at(0), &other), Err(Refused::Contradiction));
+    let elsewhere = Fragment { ordered: true, ..other };
+    assert_eq!(world.insert(at(0), &elsewhere), Ok(None), "the other mode counts by itself");
+
+    let mut plan = Plan::new();
+    assert_eq!(world.check(&fragment(5, 0, 30, &[1; 10]), &mut plan), Ok(()));
+    let other = fragment(5, 10, 29, &[1; 10]);
+    assert_eq!(world.check(&other, &mut plan), Err(Refused::Contradiction), "in the same packet");
+}
+
+#[test]
+fn the_ninth_part_is_too_many_until_a_gap_closes() {
+    let mut world = World::new(1, 4, ROOMY);
+    for n in 0..8 {
+        assert_eq!(world.insert(at(0), &fragment(0, 4 * n, 40, &[1; 2])), Ok(None));
+    }
+    let ninth = fragment(0, 33, 40, &[1; 2]);
+    assert_eq!(world.check(&ninth, &mut Plan::new()), Err(Refused::TooScattered));
+    assert_eq!(world.insert(at(0), &ninth), Err(Refused::TooScattered));
+    assert_eq!(world.insert(at(0), &fragment(0, 2, 40, &[1; 2])), Ok(None));
+    assert_eq!(world.insert(at(0), &ninth), Ok(None));
+}
+
+#[test]
+fn the_oldest_gives_way() {
+    let mut world = World::new(8, 100, Limits { messages: 2, bytes: 100, ..ROOMY });
+    for id in 0..3 {
+        world.insert(at(0), &fragment(id, 0, 30, &[1; 10])).unwrap();
+    }
+    assert_eq!((world.reassembly.count(), world.reassembly.abandoned()), (2, 1));
+    world.insert(at(0), &fragment(3, 0, 90, &[1; 10])).unwrap();
+    assert_eq!((world.reassembly.count(), world.reassembly.abandoned()), (1, 3));
+    assert_eq!(world.reassembly.bytes(), 90);
+    world.assert_all_given_back();
+}
+
+#[test]
+fn nothing_is_given_up_in_vain() {
+    let mut world = World::new(4, 10, ROOMY);
+    let link = world.insert(at(0), &fragment(0, 0, 60, &[1; 60])).unwrap().unwrap();
+    world.insert(at(0), &fragment(1, 0, 60, &[1; 10])).unwrap();
+    let long = fragment(2, 0, 61, &[1; 10]);
+    assert_eq!(world.check(&long, &mut Plan::new()), Err(Refused::Full));
+    assert_eq!(world.insert(at(0), &long), Err(Refused::Full));
+    assert_eq!((world.reassembly.count(), world.reassembly.abandoned()), (1, 0));
+    world.consume(link);
+    assert_eq!(world.insert(at(0), &long), Ok(None));
+    world.assert_all_given_back();
+}
+
+#[test]
+fn what_is_old_is_given_up() {
+    let mut world = World::new(8, 100, ROOMY);
+    for (id, micros) in [(0, 0), (1, 40_000), (2, 90_000)] {
+        world.insert(at(micros), &fragment(id, 0, 30, &[1; 10])).unwrap();
+    }
+    assert_eq!(world.reassembly.deadline(), Some(at(100_000)));
+    let mut expire = |micros| world.with(|r, mem, limits| (r.expire(mem, limits, at(micros)), *r));
+    assert_eq!(expire(99_999).0, 0);
+    let (gone, left) = expire(140_000);
+    assert_eq!((gone, left.abandoned(), left.deadline()), (2, 2, Some(at(190_000))));
+    let link = world.insert(at(189_000), &fragment(2, 10, 30, &[1; 20])).unwrap().unwrap();
+    assert_eq!(world.reassembly.deadline(), None);
+    world.consume(link);
+    world.assert_all_given_back();
+}
+
+#[test]
+fn a_packet_may_finish_the_longest_message_and_begin_the_next() {
+    let limits = Limits { messages: 1, bytes: 120, ..ROOMY };
+    let mut world = World::new(2, 20, limits);
+    world.insert(at(0), &fragment(0, 0, 120, &[1; 110])).unwrap();
+    let mut plan = Plan::new();
+    let parts = [fragment(0, 110, 120, &[1; 10]), fragment(1, 0, 120, &[1; 30])];
+    for part in &parts {
+        assert_eq!(world.check(part, &mut plan), Ok(()));
+    }
+    assert!(world.insert(at(0), &parts[0]).unwrap().is_some());
+    assert_eq!(world.insert(at(0), &parts[1]), Ok(None));
+
+    let mut world = World::new(2, 19, limits);
+    world.insert(at(0), &fragment(0, 0, 120, &[1; 110])).unwrap();
+    let mut plan = Plan::new();
+    assert_eq!(world.check(&parts[0], &mut plan), Ok(()));
+    assert_eq!(world.check(&parts[1], &mut plan), Err(Refused::Full), "one block is missing");
+}
+
+#[test]
+fn one_packet_can_not_make_us_walk_for_ever() {
+    let mut world = World::new(40, 10_000, Limits { messages: 32, bytes: 12_000, ..ROOMY });
+    let mut plan = Plan::new();
+    let begun = (0..200)
+        .take_while(|&id| world.check(&fragment(id, 11_999, 12_000, &[1]), &mut plan) == Ok(()));
+    assert!(begun.count() <= 4);
+
+    world.insert(at(0), &fragment(0, 11_999, 12_000, &[1])).unwrap();
+    world.insert(at(0), &fragment(1, 11_999, 12_000, &[1])).unwrap();
+    let mut plan = Plan::new();
+    let walked = (0..200)
+        .take_while(|&n| world.check(&fragment(n % 2, 11_998, 12_000, &[1]), &mut plan) == Ok(()));
+    assert!(walked.count() <= 5);
+}
+
+#[test]
+fn a_cutter_cuts_everything_once() {
+    let mut cutter = Cutter::new(9, 10);
+    assert_eq!((cutter.id(), cutter.total(), cutter.done()), (9, 10, false));
+    assert_eq!(cutter.next(4), Some((0, 4)));
+    assert_eq!(cutter.next(0), None);
+    assert_eq!((cutter.offset(), cutter.next(5)), (4, Some((4, 5))));
+    assert_eq!(cutter.next(usize::MAX), Some((9, 1)));
+    assert!(cutter.done());
+    assert_eq!(cutter.next(5), None);
+}
+
+// ---- against a model ----
+
+/// A message, byte by byte.
+#[derive(Clone)]
+struct Model {
+    key: (u8, bool, u16),
+    bytes: Vec<Option<u8>>,
+    number: u64,
+    started: Instant,
+}
+
+impl Model {
+    fn parts(&self) -> usize {
+        let begins =
+            |at: usize| self.bytes[at].is_some() && (at == 0 || self.bytes[at - 1].is_none());
+        (0..self.bytes.len()).filter(|&at| begins(at)).count()
+    }
+
+    fn write(&mut self, part: &Fragment<'_>) {
+        if part.offset == 0 && self.bytes[0].is_none() {
+            self.number = part.number;
+        }
+        for (at, &byte) in part.data.iter().enumerate() {
+            self.bytes[part.offset as usize + at].get_or_insert(byte);
+        }
+    }
+
+    fn blocks(&self) -> usize {
+        self.bytes.len().div_ceil(BLOCK_LEN)
+    }
+}
+
+/// What reassembly should do, with everything counted anew each time.
+struct Obvious {
+    limits: Limits,
+    slots: usize,
+    blocks: usize,
+    incomplete: Vec<Model>,
+    completed: Vec<Model>,
+    abandoned: u32,
+}
+
+impl Obvious {
+    fn used(&self) -> (usize, usize) {
+        let all = self.incomplete.iter().chain(&self.completed);
+        (all.clone().count(), all.map(Model::blocks).sum())
+    }
+
+    fn fits(&self, blocks: usize, bytes: usize) -> bool {
+        let (slots, used) = self.used();
+        slots < self.slots
+            && used + blocks <= self.blocks
+            && self.incomplete.len() < usize::from(self.limits.messages)
+            && self.incomplete.iter().map(|m| m.bytes.len()).sum::<usize>() + bytes
+                <= self.limits.bytes as usize
+    }
+
+    /// Whether a message was completed.
+    fn insert(&mut self, now: Instant, part: &Fragment<'_>) -> Result<bool, Refused> {
+        let end = u64::from(part.offset) + part.data.len() as u64;
+        if part.data.is_empty() || end > u64::from(part.total) {
+            return Err(Refused::Malformed);
+        }
+        if part.total > self.limits.bytes {
+            return Err(Refused::TooLong);
+        }
+        let key = (part.channel, part.ordered, part.id);
+        let at = match self.incomplete.iter().position(|model| model.key == key) {
+            Some(at) => {
+                if self.incomplete[at].bytes.len() != part.total as usize {
+                    return Err(Refused::Contradiction);
+                }
+                let mut then = self.incomplete[at].clone();
+                then.write(part);
+                if then.parts() > PART_MAX {
+                    return Err(Refused::TooScattered);
+                }
+                self.incomplete[at] = then;
+                at
+            }
+            None => {
+                let bytes = vec![None; part.total as usize];
+                let mut model = Model { key, bytes, number: 0, started: now };
+                let before = (self.incomplete.clone(), self.abandoned);
+                while !self.fits(model.blocks(), model.bytes.len()) {
+                    if self.incomplete.is_empty() {
+                        (self.incomplete, self.abandoned) = before;
+                        return Err(Refused::Full);
+                    }
+                    self.incomplete.remove(0);
+                    self.abandoned += 1;
+                }
+                model.write(part);
+                self.incomplete.push(model);
+                self.incomplete.len() - 1
+            }
+        };
+        if self.incomplete[at].bytes.iter().any(Option::is_none) {
+            return Ok(false);
+        }
+        let done = self.incomplete.remove(at);
+        self.completed.push(done);
+        Ok(true)
+    }
+
+    fn expire(&mut self, now: Instant) -> u32 {
+        let before = self.incomplete.len();
+        self.incomplete.retain(|model| now < model.started + self.limits.age);
+        let gone = (before - self.incomplete.len()) as u32;
+        self.abandoned += gone;
+        gone
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Fragment {
+        channel: u8,
+        ordered: bool,
+        id: u16,
+        total: u32,
+        offset: u32,
+        len: usize,
+    },
+    /// Time passes, in milliseconds.
+    Wait(u64),
+    /// The application takes the oldest completed message.
+    Take,
+}
+
+/// Mostly of one length per id, and mostly within it; sometimes anything.
+fn any_fragment() -> impl Strategy<Value = Op> {
+    let honest = (0u8..2, any::<bool>(), 0u16..3, 0u32..8, 1usize..30).prop_map(
+        |(channel, ordered, id, eighth, len)| {
+            let total = 20 + 30 * u32::from(id);
+            let offset = total * eighth / 8;
+            let len = len.min((total - offset) as usize);
+            Op::Fragment { channel, ordered, id, total, offset, len }
+        },
+    );
+    let any = (0u8..2, any::<bool>(), 0u16..3, 0u32..130, 0u32..130, 0usize..40).prop_map(
+        |(channel, ordered, id, total, offset, len)| Op::Fragment {
+            channel,
+            ordered,
+            id,
+            total,
+            offset,
+            len,
+        },
+    );
+    prop_oneof![6 => honest, 2 => any]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![20 => any_fragment(), 1 => (1u64..80).prop_map(Op::Wait), 3 => Just(Op::Take)]
+}
+
+proptest! {
+    /// Whatever is sent, each fragment has the effect that the model says, `check` knows it
+    /// before, and the limits hold.
+    #[test]
+    fn agrees_with_a_byte_by_byte_model(
+        slots in 1usize..7,
+        blocks in 1usize..40,
+        messages in 0u16..6,
+        bytes in 1u32..200,
+        ops in prop::collection::vec(op(), 0..250),
+    ) {
+        let limits = Limits { messages, bytes, age: Duration::from_millis(100) };
+        let mut world = World::new(slots, blocks, limits);
+        let mut model = Obvious {
+            limits, slots, blocks, incomplete: vec![], completed: vec![], abandoned: 0,
+        };
+        let mut completed = Vec::new();
+        let mut now = Instant::ZERO;
+        for (number, op) in ops.into_iter().enumerate() {
+            match op {
+                Op::Wait(millis) => {
+                    now = now + Duration::from_millis(millis);
+                    let gone = world.with(|r, mem, limits| r.expire(mem, limits, now));
+                    prop_assert_eq!(gone, model.expire(now));
+                }
+                Op::Take if !completed.is_empty() => {
+                    let (message, text) = world.consume(completed.remove(0));
+                    let whole = model.completed.remove(0);
+                    prop_assert_eq!(text, whole.bytes.iter().copied().flatten().collect::<Vec<_>>());
+                    prop_assert_eq!(rank(&message), 2 * whole.number + 1);
+                    prop_assert_eq!((message.channel(), message.ordered(), message.id()), whole.key);
+                }
+                Op::Take => {}
+                Op::Fragment { channel, ordered, id, total, offset, len } => {
+                    let data: Vec<u8> = (0..len).map(|at| (number * 31 + at) as u8).collect();
+                    let number = number as u64;
+                    let part = Fragment { channel, ordered, id, offset, total, data: &data, number };
+                    let checked = world.check(&part, &mut Plan::new());
+                    let inserted = world.insert(now, &part);
+                    prop_assert_eq!(checked, inserted.map(|_| ()));
+                    prop_assert_eq!(inserted.map(|link| link.is_some()), model.insert(now, &part));
+                    completed.extend(inserted.ok().flatten());
+                }
+            }
+            let (slots, blocks) = model.used();
+            prop_assert_eq!(world.in_use(), (slots as u32, blocks as u32));
+            prop_assert_eq!(world.reassembly.abandoned(), model.abandoned);
+            prop_assert_eq!(usize::from(world.reassembly.count()), model.incomplete.len());
+            prop_assert!(world.reassembly.count() <= messages && world.reassembly.bytes() <= bytes);
+            let oldest = model.incomplete.first().map(|oldest| oldest.started + limits.age);
+            prop_assert_eq!(world.reassembly.deadline(), oldest);
+        }
+        completed.into_iter().for_each(|link| world.with(|_, mem, _| release(mem, link)));
+        world.assert_all_given_back();
+    }
+
+    /// A packet that passed the check as a whole is taken as a whole, however little memory there
+    /// is, unless it repeats bytes.
+    #[test]
+    fn what_was_planned_is_accepted(
+        slots in 1usize..7,
+        blocks in 1usize..30,
+        messages in 1u16..5,
+        bytes in 20u32..200,
+        packets in prop::collection::vec(prop::collection::vec((0u16..6, 1usize..40), 1..5), 1..60),
+        taken in prop::collection::vec(any::<bool>(), 60),
+    ) {
+        let limits = Limits { messages, bytes, age: Duration::from_millis(100) };
+        let mut world = World::new(slots, blocks, limits);
+        // Of each id, one message after the other, cut in order.
+        let mut cutters: Vec<_> = (0..6).map(|id| Cutter::new(id, 15 + 20 * u32::from(id))).collect();
+        let mut held = Vec::new();
+        for (packet, taken) in packets.iter().zip(taken) {
+            let mut parts = Vec::new();
+            let mut ids = packet.clone();
+            ids.sort_unstable();
+            for (id, room) in ids {
+                let cutter = &mut cutters[usize::from(id)];
+                if let Some((offset, len)) = cutter.next(room) {
+                    parts.push((id, offset, cutter.total(), vec![0; len as usize]));
+                }
+            }
+            let parts = || parts.iter().map(|(id, at, total, data)| fragment(*id, *at, *total, data));
+            let mut plan = Plan::new();
+            if parts().all(|part| world.check(&part, &mut plan).is_ok()) {
+                for part in parts() {
+                    let inserted = world.insert(Instant::ZERO, &part);
+                    prop_assert!(inserted.is_ok(), "{:?}", inserted);
+                    held.extend(inserted.ok().flatten());
+                }
+            }
+            for cutter in cutters.iter_mut().filter(|cutter| cutter.done()) {
+                *cutter = Cutter::new(cutter.id(), cutter.total());
+            }
+            if taken {
+                held.drain(..).for_each(|link| { world.consume(link); });
+            }
+        }
+        held.into_iter().for_each(|link| { world.consume(link); });
+        world.assert_all_given_back();
+    }
+
+    /// Over a network that loses, repeats and reorders packets, a message arrives just when all
+    /// packets with its fragments did, once, and as it was sent.
+    #[test]
+    fn whole_messages_cross_a_bad_network(
+        lens in prop::collection::vec(1u32..400, 1..12),
+        rooms in prop::collection::vec(1usize..120, 1..40),
+        fates in prop::collection::vec((0u8..12, 0usize..30), 200),
+    ) {
+        let text = |id: usize, at: u32| (id as u32 * 91 + at * 7) as u8;
+        // Packets, filled to the last byte of the room with fragments of one message after another.
+        let mut rooms = rooms.iter().copied().cycle();
+        let mut packets: Vec<Vec<(usize, u32, u32, Vec<u8>)>> = vec![vec![]];
+        let mut room = 0;
+        for (id, &total) in lens.iter().enumerate() {
+            let mut cutter = Cutter::new(id as u16, total);
+            while !cutter.done() {
+                if let Some((offset, len)) = cutter.next(room) {
+                    let data = (offset..offset + len).map(|at| text(id, at)).collect();
+                    packets.last_mut().unwrap().push((id, offset, total, data));
+                    room -= len as usize;
+                } else {
+                    packets.push(vec![]);
+                    room = rooms.next().unwrap();
+                }
+            }
+        }
+
+        // Each is lost, or comes once or twice, somewhat later.
+        let mut arrivals = Vec::new();
+        for number in 0..packets.len() {
+            let (fate, later) = fates[number % fates.len()];
+            if fate > 0 {
+                arrivals.push((number + if fate > 8 { later } else { 0 }, number));
+            }
+            if fate == 1 {
+                arrivals.push((number + later, number));
+            }
+        }
+        arrivals.sort_unstable();
+
+        let mut world = World::new(20, 1_000, ROOMY);
+        let mut window = ReceiveWindow::new(0);
+        let mut accepted = BTreeSet::new();
+        let mut delivered = BTreeMap::new();
+        for (_, number) in arrivals {
+            if window.check(number as u64) != Freshness::New {
+                continue;
+            }
+            let parts = || packets[number].iter().map(|(id, offset, total, data)| Fragment {
+                channel: 3, ordered: true, id: *id as u16, offset: *offset, total: *total, data,
+                number: number as u64,
+            });
+            let mut plan = Plan::new();
+            if let Some(refused) = parts().find_map(|p| world.check(&p, &mut plan).err()) {
+                prop_assert_eq!(refused, Refused::TooScattered);
+                continue;
+            }
+            window.record(number as u64);
+            accepted.insert(number);
+            for part in parts() {
+                if let Some(link) = world.insert(Instant::ZERO, &part).unwrap() {
+                    let (message, bytes) = world.consume(link);
+                    let first = delivered.insert(usize::from(message.id()), (rank(&message), bytes));
+                    prop_assert!(first.is_none(), "{} came twice", message.id());
+                }
+            }
+        }
+
+        for (id, &total) in lens.iter().enumerate() {
+            let mut carriers = (0..packets.len())
+                .filter(|&number| packets[number].iter().any(|part| part.0 == id));
+            let first = carriers.clone().next().unwrap() as u64;
+            let expected = carriers.all(|number| accepted.contains(&number)).then(|| {
+                (2 * first + 1, (0..total).map(|at| text(id, at)).collect::<Vec<_>>())
+            });
+            prop_assert_eq!(delivered.get(&id), expected.as_ref());
+        }
+        world.assert_all_given_back();
+    }
+}
