@@ -1,27 +1,69 @@
 //! Everything that needs only Rust and a C linker.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::step::{Outcome, Report, can_run, run as run_command};
-use crate::toolchain::cargo;
+use crate::toolchain::{cargo, target_folder};
 use crate::top;
 
-/// The Python decoder, written from the specification alone, and its check of the vectors.
+/// A decoder written from the specification alone, and what compares it with the Rust one.
 const DECODER: &str = "tests/python";
+const VECTORS: &str = "crates/bowline-wire/vectors";
+/// How many random datagrams the two decoders are compared by, and their seed.
+const RANDOM_DATAGRAMS: [&str; 2] = ["20000", "1"];
 
 pub(crate) fn run(report: &mut Report) {
     report.command("tests", cargo("test").args(["--workspace", "--no-fail-fast"]));
-    report.step("Python decoder", python_decoder);
+    report.step("Python decoder: unit tests", || {
+        python(&["-m", "unittest", "discover", "--start-directory", DECODER])
+    });
+    report.step("Python decoder: vectors", compare_vectors);
+    report.step("Python decoder: random datagrams", compare_random);
 }
 
-fn python_decoder() -> Outcome {
+fn python(arguments: &[&str]) -> Outcome {
     if !can_run("python3") {
         return Outcome::Skipped("no python3".into());
     }
-    if !top().join(DECODER).exists() {
-        return Outcome::Skipped(format!("no {DECODER} in this checkout"));
+    run_command(Command::new("python3").arg("-B").args(arguments).current_dir(top()))
+}
+
+fn compare(files: &[PathBuf]) -> Outcome {
+    let check = format!("{DECODER}/check.py");
+    let names: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
+    let arguments = core::iter::once(&*check).chain(names.iter().map(|name| &**name));
+    python(&arguments.collect::<Vec<_>>())
+}
+
+fn compare_vectors() -> Outcome {
+    let entries = match std::fs::read_dir(top().join(VECTORS)) {
+        Ok(entries) => entries,
+        Err(error) => return Outcome::Failed(format!("{VECTORS}: {error}")),
+    };
+    let names = entries.flatten().map(|entry| Path::new(VECTORS).join(entry.file_name()));
+    let is_vector = |name: &PathBuf| name.extension().is_some_and(|kind| kind != "md");
+    let mut files: Vec<_> = names.filter(is_vector).collect();
+    files.sort();
+    if files.is_empty() {
+        return Outcome::Failed(format!("no vectors in {VECTORS}"));
     }
-    let mut python = Command::new("python3");
-    python.current_dir(top()).env("PYTHONDONTWRITEBYTECODE", "1");
-    run_command(python.args(["-m", "unittest", "discover", "--start-directory", DECODER]))
+    compare(&files)
+}
+
+/// Lets the Rust side make datagrams and say what they mean, and the other side check that.
+fn compare_random() -> Outcome {
+    let mut command = cargo("run");
+    command.args(["--quiet", "--profile", "test", "--package", "bowline-wire"]);
+    command.args(["--example", "random_datagrams", "--"]).args(RANDOM_DATAGRAMS);
+    let lines = match command.stderr(std::process::Stdio::inherit()).output() {
+        Ok(output) if output.status.success() => output.stdout,
+        Ok(output) => return Outcome::Failed(format!("random_datagrams: {}", output.status)),
+        Err(error) => return Outcome::Failed(format!("cargo: {error}")),
+    };
+    let file = target_folder(&top()).join("random_datagrams.jsonl");
+    match std::fs::write(&file, lines) {
+        Ok(()) => compare(&[file]),
+        Err(error) => Outcome::Failed(format!("{}: {error}", file.display())),
+    }
 }
