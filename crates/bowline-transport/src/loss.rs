@@ -139,3 +139,165 @@ fn time_threshold(rtt: &RttEstimator) -> Duration {
     let round_trip = rtt.smoothed().max(rtt.latest());
     (round_trip + round_trip.shr(3)).max(GRANULARITY)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SENT: Instant = Instant::from_micros(1_000_000);
+
+    fn micros(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+
+    fn path(round_trip: u64) -> RttEstimator {
+        let mut rtt = RttEstimator::new(Duration::from_millis(333));
+        rtt.on_sample(micros(round_trip), Duration::ZERO);
+        rtt
+    }
+
+    fn acked(largest: u64) -> LossDetector {
+        let mut loss = LossDetector::new();
+        loss.on_ack(largest);
+        loss
+    }
+
+    #[test]
+    fn without_a_later_acknowledgement_nothing_is_lost() {
+        let (rtt, end) = (path(80_000), Instant::MAX);
+        assert_eq!(LossDetector::new().verdict(0, SENT, end, &rtt), Verdict::Pending);
+        assert_eq!(acked(7).verdict(7, SENT, end, &rtt), Verdict::Pending);
+        assert_eq!(acked(7).verdict(8, SENT, end, &rtt), Verdict::Pending);
+        assert_eq!(LossDetector::new().largest_acked(), None);
+    }
+
+    #[test]
+    fn three_ahead_is_lost_and_two_ahead_is_given_time() {
+        let rtt = path(80_000);
+        let at = Verdict::At(SENT + micros(90_000));
+        assert_eq!(acked(10).verdict(7, SENT, SENT, &rtt), Verdict::Lost);
+        assert_eq!(acked(10).verdict(8, SENT, SENT, &rtt), at);
+        assert_eq!(acked(10).verdict(9, SENT, SENT, &rtt), at);
+    }
+
+    #[test]
+    fn the_time_given_is_nine_eighths_of_the_longer_round_trip() {
+        let mut rtt = path(80_000);
+        rtt.on_sample(micros(160_000), Duration::ZERO);
+        let at = SENT + micros(180_000);
+        assert_eq!(acked(1).verdict(0, SENT, SENT, &rtt), Verdict::At(at));
+        rtt.on_sample(micros(8_000), Duration::ZERO);
+        // 7/8 * 90 + 1/8 * 8 is the smoothed one.
+        let at = SENT + micros(79_750 * 9 / 8);
+        assert_eq!(acked(1).verdict(0, SENT, SENT, &rtt), Verdict::At(at));
+    }
+
+    #[test]
+    fn the_time_given_is_at_least_a_timer_tick() {
+        let at = Verdict::At(SENT + GRANULARITY);
+        assert_eq!(acked(1).verdict(0, SENT, SENT, &path(10)), at);
+        assert_eq!(acked(1).verdict(0, SENT, SENT, &path(0)), at);
+    }
+
+    #[test]
+    fn an_old_acknowledgement_takes_nothing_back() {
+        let mut loss = acked(10);
+        loss.on_ack(3);
+        assert_eq!(loss.largest_acked(), Some(10));
+    }
+
+    #[test]
+    fn the_largest_numbers_are_numbers() {
+        let loss = acked(u64::MAX - 1);
+        assert_eq!(loss.largest_acked(), Some(u64::MAX - 1));
+        assert_eq!(loss.verdict(u64::MAX - 4, SENT, SENT, &path(1)), Verdict::Lost);
+        assert_eq!(acked(0).largest_acked(), Some(0));
+    }
+
+    #[test]
+    fn probes_back_off_until_a_minute_and_progress_ends_that() {
+        let (rtt, mut loss) = (path(80_000), LossDetector::new());
+        // 80 ms + 4 * 40 ms + 10 ms of the peer's delay.
+        let waits: Vec<_> = (0..12)
+            .map(|_| {
+                let at = loss.probe_at(SENT, &rtt, micros(10_000));
+                loss.on_probe_timeout();
+                (at - SENT).as_millis()
+            })
+            .collect();
+        let doubled = [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000];
+        assert_eq!(waits[..8], doubled);
+        assert_eq!(waits[8..], [60_000; 4]);
+        loss.on_ack(5);
+        assert_eq!(loss.probe_count(), 12);
+        loss.on_progress();
+        assert_eq!(loss.probe_count(), 0);
+        assert_eq!(loss.probe_at(SENT, &rtt, micros(10_000)), SENT + micros(250_000));
+    }
+
+    #[test]
+    fn even_the_shortest_wait_reaches_a_minute_before_the_count_stops() {
+        let (rtt, mut loss) = (path(0), LossDetector::new());
+        assert_eq!(loss.probe_at(SENT, &rtt, Duration::ZERO), SENT + GRANULARITY);
+        for _ in 0..1_000 {
+            loss.on_probe_timeout();
+        }
+        assert_eq!(loss.probe_count(), PROBE_COUNT_MAX);
+        assert_eq!(loss.probe_at(SENT, &rtt, Duration::ZERO), SENT + PROBE_TIMEOUT_MAX);
+        assert_eq!(loss.probe_at(Instant::MAX, &rtt, Duration::MAX), Instant::MAX);
+    }
+
+    #[test]
+    fn persistent_congestion_takes_three_probe_timeouts() {
+        let span = persistent_congestion_after(&path(80_000), micros(10_000));
+        assert_eq!(span, micros(750_000));
+    }
+
+    #[test]
+    fn it_stays_small() {
+        assert_eq!(size_of::<LossDetector>(), 16);
+    }
+
+    proptest! {
+        /// The model knows every acknowledgement and looks for one that proves the loss.
+        #[test]
+        fn a_packet_is_lost_if_some_acknowledgement_proves_it(
+            mut acks in prop::collection::vec(0_u64..20, 0..8),
+            round_trip in 0_u64..300_000,
+            number in 0_u64..20,
+            elapsed in 0_u64..400_000,
+        ) {
+            acks.retain(|ack| *ack != number);
+            let (rtt, mut loss) = (path(round_trip), LossDetector::new());
+            acks.iter().for_each(|&ack| loss.on_ack(ack));
+            let given = (round_trip + round_trip / 8).max(1_000);
+            let by_number = acks.iter().any(|&ack| ack >= number + 3);
+            let later = acks.iter().any(|&ack| ack > number);
+            let expected = match (by_number, later) {
+                (true, _) => Verdict::Lost,
+                (false, true) if elapsed >= given => Verdict::Lost,
+                (false, true) => Verdict::At(SENT + micros(given)),
+                (false, false) => Verdict::Pending,
+            };
+            prop_assert_eq!(loss.verdict(number, SENT, SENT + micros(elapsed), &rtt), expected);
+        }
+
+        /// A timer set by a verdict finds the packet lost, and not a microsecond earlier.
+        #[test]
+        fn the_time_named_is_the_time_it_is_lost(
+            round_trip in 0_u64..u64::from(u32::MAX), ahead in 1_u64..3,
+        ) {
+            let (rtt, loss) = (path(round_trip), acked(100));
+            let Verdict::At(at) = loss.verdict(100 - ahead, SENT, SENT, &rtt) else {
+                return Err(TestCaseError::fail("no time was given"));
+            };
+            let before = Instant::from_micros(at.as_micros() - 1);
+            prop_assert_eq!(loss.verdict(100 - ahead, SENT, at, &rtt), Verdict::Lost);
+            prop_assert_eq!(loss.verdict(100 - ahead, SENT, before, &rtt), Verdict::At(at));
+        }
+    }
+}

@@ -47,3 +47,30 @@ impl Controller for FixedWindow {
         self.window
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bowline_core::Duration;
+
+    use super::*;
+
+    #[test]
+    fn two_datagrams_always_fit() {
+        assert_eq!(FixedWindow::new(0).window(), 2_400);
+        assert_eq!(FixedWindow::new(2_399).window(), 2_400);
+        assert_eq!(FixedWindow::new(2_401).window(), 2_401);
+        assert_eq!(FixedWindow::new(u32::MAX).window(), u32::MAX);
+    }
+
+    #[test]
+    fn nothing_moves_it() {
+        let mut fixed = FixedWindow::new(64_000);
+        let controller: &mut dyn Controller = &mut fixed;
+        let rtt = RttEstimator::new(Duration::from_millis(333));
+        let (sent_at, now) = (Instant::from_micros(5), Instant::from_micros(80_005));
+        controller.on_sent(sent_at, 1_200);
+        controller.on_ack(now, sent_at, 1_200, false, &rtt);
+        controller.on_congestion(now, sent_at, true);
+        assert_eq!(controller.window(), 64_000);
+    }
+}
