@@ -274,9 +274,9 @@ def decode_control(r: Reader, byte: int) -> dict:
         return {"frame": "CREDIT", "channel": r.uint(1, "channel"), "limit": r.uint(4, "limit")}
     if byte == 0x03:
         cause = r.uint(1, "cause")
-        reason = r.uint(4, "reason")
         if cause > 1:
             raise Malformed(f"CLOSE: cause {cause}")  # 3.8
+        reason = r.uint(4, "reason")
         if cause == 1 and reason != 0:
             raise Malformed("CLOSE: cause 1 with a reason")  # 3.8; GAP 3.8b
         return {"frame": "CLOSE", "cause": cause, "reason": reason}
@@ -483,9 +483,9 @@ def decode_handshake(datagram: bytes) -> dict:
     elif kind == 5:
         out = {"type": "REFUSE", "client_half": r.uint(8, "client half")}
         out["code"] = r.uint(1, "code")
-        out["detail"] = r.uint(4, "detail")
         if out["code"] > 4:
             raise Malformed(f"REFUSE: code {out['code']}")
+        out["detail"] = r.uint(4, "detail")
         if out["code"] != 4 and out["detail"] != 0:
             raise Malformed("REFUSE: detail is not 0")  # GAP 3.8b
     elif kind == 6:
