@@ -40,6 +40,9 @@ pub enum Direction {
 pub struct SessionCrc(u32);
 
 impl SessionCrc {
+    /// Filler for memory that is not in use.
+    pub const UNUSED: Self = Self(0);
+
     /// For packets that go `direction`, of the session between the two halves.
     #[inline]
     pub fn new(client_half: u64, server_half: u64, direction: Direction) -> Self {
