@@ -4,6 +4,7 @@
 //!   [`PacketHead`](native::PacketHead), [`AckBlock`](native::AckBlock), [`Frame`](native::Frame).
 //!   Each has a `parse`, which returns what it did not read, and an `emit` into a [`Writer`].
 //! - [`varint`] and [`checksum`] are what they are made of.
+//! - [`Explain`] prints any datagram, well formed or not, field by field.
 //!
 //! Whatever is parsed was checked as far as its bytes alone can tell; what depends on a session
 //! (limits, channels, numbers seen before) is the business of the session. Nothing here keeps state,
@@ -22,11 +23,13 @@
 extern crate std;
 
 pub mod checksum;
+mod explain;
 mod malformed;
 pub mod native;
 mod reader;
 pub mod varint;
 mod writer;
 
+pub use explain::Explain;
 pub use malformed::Malformed;
 pub use writer::{NoRoom, Writer};

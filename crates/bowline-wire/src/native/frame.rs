@@ -1,17 +1,16 @@
 //! Frames (PROTOCOL.md, sections 3.4 to 3.8).
 //!
-//! ```text
-//! +------+---+---------+--------------+--------+----------------+------+
-//! | kind | L | channel | channel: u8  | fields | length: varint | data |
-//! |  3   | 1 |    4    | if the 4 are |        | if L, else to  |      |
-//! |      |   |         | all ones     |        | the end        |      |
-//! +------+---+---------+--------------+--------+----------------+------+
-//! ```
-//!
-//! Kind 0 is a control frame: the other five bits are its type.
+//! Those that carry data begin with a [`DataHead`](super::DataHead).
+//! Of the others, the first byte is the type.
 
+use super::DataKind;
+use super::data_head::{
+    CHANNEL_LONG, CONTROL, HAS_LEN, RELIABLE_LONG, RELIABLE_SHORT, UNRELIABLE, UNRELIABLE_ORDERED,
+    UNRELIABLE_ORDERED_FRAGMENT,
+};
+use super::messages::whole_messages;
 use crate::reader::{Reader, legal};
-use crate::{Malformed, NoRoom, Writer, varint};
+use crate::{Malformed, NoRoom, Writer};
 
 const PADDING: u8 = 0;
 const PING: u8 = 1;
@@ -20,19 +19,6 @@ const CLOSE: u8 = 3;
 const VOID: u8 = 4;
 const REPEAT: u8 = 5;
 const PARITY: u8 = 6;
-
-const CONTROL: u8 = 0;
-const UNRELIABLE: u8 = 1;
-const UNRELIABLE_ORDERED: u8 = 2;
-const RELIABLE_SHORT: u8 = 3;
-const RELIABLE_LONG: u8 = 4;
-const UNRELIABLE_FRAGMENT: u8 = 5;
-const UNRELIABLE_ORDERED_FRAGMENT: u8 = 6;
-
-/// Bit L: the length of the data is given.
-const HAS_LEN: u8 = 0x10;
-/// Channels from this one on take a byte of their own.
-const CHANNEL_LONG: u8 = 0x0F;
 
 /// Why a session was closed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -311,218 +297,4 @@ fn data<'a>(r: &mut Reader<'a>, has_len: bool) -> Result<&'a [u8], Malformed> {
 #[inline]
 fn len32(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
-}
-
-/// The first prefixed message of `bytes`, and what follows it.
-#[inline]
-fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = varint::parse(bytes).ok()?;
-    rest.split_at_checked(len as usize)
-}
-
-/// `bytes`, if they are whole prefixed messages.
-#[inline]
-fn whole_messages(bytes: &[u8]) -> Result<&[u8], Malformed> {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        (_, rest) = split_message(rest).ok_or(Malformed::Messages)?;
-    }
-    Ok(bytes)
-}
-
-/// The messages in the prefixed messages of a frame.
-#[inline]
-pub const fn messages(bytes: &[u8]) -> Messages<'_> {
-    Messages(bytes)
-}
-
-/// Iterator over prefixed messages. Ends before the first that is malformed, which there is none
-/// of in a [`Frame`].
-#[derive(Clone, Debug)]
-pub struct Messages<'a>(&'a [u8]);
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = &'a [u8];
-
-    #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (message, rest) = split_message(self.0)?;
-        self.0 = rest;
-        Some(message)
-    }
-}
-
-impl core::iter::FusedIterator for Messages<'_> {}
-
-/// The frames of a packet: all between ack block and trailer.
-///
-/// A second unreliable-ordered frame of a channel is an error, as is one that is malformed. No frames
-/// are no error here: a packet may have an ack block only.
-#[inline]
-pub const fn frames(bytes: &[u8]) -> Frames<'_> {
-    Frames { rest: bytes, ordered: [0; 8] }
-}
-
-/// Iterator over the frames of a packet. Ends after the first error.
-#[derive(Clone, Debug)]
-pub struct Frames<'a> {
-    rest: &'a [u8],
-    /// One bit per channel: has had its unreliable-ordered frame.
-    ordered: [u32; 8],
-}
-
-impl<'a> Frames<'a> {
-    /// What was not read yet.
-    #[inline]
-    pub const fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
-    /// Whether this is the first unreliable-ordered frame of `channel`.
-    #[inline]
-    fn is_first_of(&mut self, channel: u8) -> bool {
-        let bit = 1 << (channel & 31);
-        let Some(word) = self.ordered.get_mut(usize::from(channel >> 5)) else { return true };
-        let is_first = *word & bit == 0;
-        *word |= bit;
-        is_first
-    }
-}
-
-impl<'a> Iterator for Frames<'a> {
-    type Item = Result<Frame<'a>, Malformed>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let parsed = Frame::parse(self.rest).and_then(|(frame, rest)| match frame {
-            Frame::Unreliable { channel, ordered: true, .. } if !self.is_first_of(channel) => {
-                Err(Malformed::Repeated)
-            }
-            _ => Ok((frame, rest)),
-        });
-        let (frame, rest) = match parsed {
-            Ok((frame, rest)) => (Ok(frame), rest),
-            Err(malformed) => (Err(malformed), &[][..]),
-        };
-        self.rest = rest;
-        Some(frame)
-    }
-}
-
-impl core::iter::FusedIterator for Frames<'_> {}
-
-/// Which kind of data frame, with its fields.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum DataKind {
-    /// Whole unreliable messages.
-    Unreliable,
-    /// Whole unreliable-ordered messages.
-    UnreliableOrdered,
-    /// Stream bytes from the offset on that ends in this byte.
-    ReliableShort(u8),
-    /// Stream bytes from this offset on.
-    ReliableLong(u32),
-    /// A part of a message; see [`Frame::Fragment`].
-    Fragment {
-        /// Whether the message is unreliable-ordered.
-        ordered: bool,
-        /// Which message.
-        id: u16,
-        /// Where in it the data begin, in bytes.
-        offset: u32,
-        /// Its length, in bytes.
-        total: u32,
-    },
-}
-
-impl DataKind {
-    #[inline]
-    fn emit(self, channel: u8, data: &[u8], last: bool, w: &mut Writer<'_>) -> Result<(), NoRoom> {
-        let len = if last { None } else { Some(len32(data)) };
-        DataHead { kind: self, channel, len }.emit(w)?;
-        w.bytes(data)
-    }
-
-    #[inline]
-    const fn code(self) -> u8 {
-        match self {
-            Self::Unreliable => UNRELIABLE,
-            Self::UnreliableOrdered => UNRELIABLE_ORDERED,
-            Self::ReliableShort(_) => RELIABLE_SHORT,
-            Self::ReliableLong(_) => RELIABLE_LONG,
-            Self::Fragment { ordered: false, .. } => UNRELIABLE_FRAGMENT,
-            Self::Fragment { ordered: true, .. } => UNRELIABLE_ORDERED_FRAGMENT,
-        }
-    }
-
-    #[inline]
-    const fn fields_len(self) -> usize {
-        match self {
-            Self::Unreliable | Self::UnreliableOrdered => 0,
-            Self::ReliableShort(_) => 1,
-            Self::ReliableLong(_) => 4,
-            Self::Fragment { offset, total, .. } => 2 + varint::len(offset) + varint::len(total),
-        }
-    }
-}
-
-/// All of a data frame but its data, for whoever writes those himself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct DataHead {
-    /// Which frame, and its fields.
-    pub kind: DataKind,
-    /// The channel.
-    pub channel: u8,
-    /// Length of the data in bytes; `None` if they go on to the end of the packet.
-    pub len: Option<u32>,
-}
-
-impl DataHead {
-    /// Length of the head, in bytes.
-    #[inline]
-    #[expect(clippy::len_without_is_empty, reason = "a head is never empty")]
-    pub const fn len(&self) -> usize {
-        let channel_len = if self.channel < CHANNEL_LONG { 0 } else { 1 };
-        let len_len = match self.len {
-            Some(len) => varint::len(len),
-            None => 0,
-        };
-        1 + channel_len + self.kind.fields_len() + len_len
-    }
-
-    /// Appends the head.
-    ///
-    /// # Errors
-    ///
-    /// When it does not fit. Then nothing is written.
-    #[inline]
-    pub fn emit(&self, w: &mut Writer<'_>) -> Result<(), NoRoom> {
-        if w.room() < self.len() {
-            return Err(NoRoom);
-        }
-        let has_len = if self.len.is_some() { HAS_LEN } else { 0 };
-        w.u8(self.kind.code() << 5 | has_len | self.channel.min(CHANNEL_LONG))?;
-        if self.channel >= CHANNEL_LONG {
-            w.u8(self.channel)?;
-        }
-        match self.kind {
-            DataKind::Unreliable | DataKind::UnreliableOrdered => {}
-            DataKind::ReliableShort(offset) => w.u8(offset)?,
-            DataKind::ReliableLong(offset) => w.u32(offset)?,
-            DataKind::Fragment { id, offset, total, .. } => {
-                w.u16(id)?;
-                w.varint(offset)?;
-                w.varint(total)?;
-            }
-        }
-        match self.len {
-            Some(len) => w.varint(len),
-            None => Ok(()),
-        }
-    }
 }

@@ -7,18 +7,24 @@
 //!   cut off the trailer with [`SessionCrc`], then [`AckBlock::parse`], then [`frames`].
 
 mod ack;
+mod data_head;
 mod frame;
+mod frames;
 mod handshake;
 mod integrity;
+mod messages;
 mod packet;
+mod parameters;
 
 pub use ack::{AckBlock, AckRanges, Expanded, emit_ack_ranges, emit_ack_short};
-pub use frame::{
-    CloseCause, DataHead, DataKind, Frame, Frames, Messages, Offset, frames, messages,
-};
-pub use handshake::{Handshake, Parameters, RefuseCode};
+pub use data_head::{DataHead, DataKind};
+pub use frame::{CloseCause, Frame, Offset};
+pub use frames::{Frames, frames};
+pub use handshake::{Handshake, RefuseCode};
 pub use integrity::{Direction, Integrity, SessionCrc};
+pub use messages::{Messages, messages};
 pub use packet::{AckForm, PacketHead};
+pub use parameters::Parameters;
 
 /// The version of the protocol that this crate reads and writes.
 pub const VERSION: u8 = 1;

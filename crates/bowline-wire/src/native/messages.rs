@@ -1,0 +1,44 @@
+//! Prefixed messages (PROTOCOL.md, section 2): a length as a varint, then as many bytes.
+
+use crate::{Malformed, varint};
+
+/// The messages in the prefixed messages of a frame.
+#[inline]
+pub const fn messages(bytes: &[u8]) -> Messages<'_> {
+    Messages(bytes)
+}
+
+/// Iterator over prefixed messages. Ends before the first that is malformed, which there is none
+/// of in a [`Frame`](super::Frame).
+#[derive(Clone, Debug)]
+pub struct Messages<'a>(&'a [u8]);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (message, rest) = split_message(self.0)?;
+        self.0 = rest;
+        Some(message)
+    }
+}
+
+impl core::iter::FusedIterator for Messages<'_> {}
+
+/// `bytes`, if they are whole prefixed messages.
+#[inline]
+pub(super) fn whole_messages(bytes: &[u8]) -> Result<&[u8], Malformed> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        (_, rest) = split_message(rest).ok_or(Malformed::Messages)?;
+    }
+    Ok(bytes)
+}
+
+/// The first prefixed message of `bytes`, and what follows it.
+#[inline]
+fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = varint::parse(bytes).ok()?;
+    rest.split_at_checked(len as usize)
+}
