@@ -82,12 +82,14 @@ mod tests {
         let v6 = Address::from(socket_addr("[2001:db8::1]:7777"));
         let raw = Address::from_raw(&[1, 2, 3]).unwrap();
         let mapped = Some(socket_addr("[::ffff:192.0.2.1]:7777"));
+        let by_mapped = Address::from(socket_addr("[::ffff:192.0.2.1]:7777"));
         for (family, to_v4, to_v6) in [
             (Family::V4, v4.socket_addr(), None),
             (Family::V6, None, v6.socket_addr()),
             (Family::Dual, mapped, v6.socket_addr()),
         ] {
             assert_eq!(family.destination(&v4), to_v4, "{family:?}");
+            assert_eq!(family.destination(&by_mapped), to_v4, "{family:?}");
             assert_eq!(family.destination(&v6), to_v6, "{family:?}");
             assert_eq!(family.destination(&raw), None, "{family:?}");
         }

@@ -6,7 +6,7 @@ use std::net::ToSocketAddrs;
 
 use bowline_core::{Instant, Machine};
 
-use crate::{Arrival, Clock, SocketStats, UdpSocket};
+use crate::{Arrival, Clock, Sent, SocketStats, UdpSocket};
 
 /// Drives one machine over one socket, on the thread that calls it.
 ///
@@ -138,15 +138,19 @@ impl Driver {
                 .map_err(|short| io::Error::new(io::ErrorKind::InvalidInput, short))?;
             let Some(transmit) = transmit else { return Ok(()) };
             let sent = self.socket.send(&transmit, &self.buf)?;
-            if sent.full {
-                self.blocked_until = now + PAUSE.into();
-            }
-            progress.sent += sent.sent;
-            progress.lost += sent.lost;
+            self.on_sent(now, sent, progress);
             count += sent.sent + sent.lost;
         }
         self.backlog = true;
         Ok(())
+    }
+
+    fn on_sent(&mut self, now: Instant, sent: Sent, progress: &mut Progress) {
+        progress.sent += sent.sent;
+        progress.lost += sent.lost;
+        if sent.full {
+            self.blocked_until = now + PAUSE.into();
+        }
     }
 
     fn wait(&self, machine: &mut dyn Machine, max_wait: Option<Duration>) -> io::Result<()> {
@@ -228,6 +232,18 @@ mod tests {
         fn poll_timeout(&mut self) -> Option<Instant> {
             Some(Instant::ZERO)
         }
+    }
+
+    #[test]
+    fn only_a_full_buffer_makes_a_pause() {
+        let mut driver = Driver::bind("127.0.0.1:0").unwrap();
+        let mut progress = Progress::default();
+        let now = Instant::from_micros(10);
+        driver.on_sent(now, Sent { sent: 2, lost: 1, full: false }, &mut progress);
+        assert_eq!(driver.blocked_until, Instant::ZERO);
+        driver.on_sent(now, Sent { sent: 0, lost: 3, full: true }, &mut progress);
+        assert_eq!(driver.blocked_until, Instant::from_micros(1_010));
+        assert_eq!((progress.sent, progress.lost), (2, 4));
     }
 
     #[test]

@@ -393,18 +393,25 @@ fn a_train_is_split_into_its_segments() {
 fn an_endless_flood_does_not_keep_the_machine_from_sending() {
     let (mut driver, local) = driver(V4);
     let flooder = plain(V4);
-    flooder.send_to(b"flood", local).unwrap();
-    let mut left = 10 * Driver::BATCH_MAX;
-    // Whenever one is taken in, the next one is there already.
+    for _ in 0..8 {
+        flooder.send_to(b"flood", local).unwrap();
+    }
+    let mut left = 100 * Driver::BATCH_MAX;
+    // Whenever one is taken in, the next one comes.
     let mut toy = Toy::echo();
     toy.on_datagram = Some(Box::new(move || {
         left = left.checked_sub(1).expect("the turn has an end");
         flooder.send_to(b"flood", local).unwrap();
     }));
-    for _ in 0..3 {
+    // The system may be slower than the flood for a moment, but not for long.
+    loop {
         let progress = driver.drive(&mut toy, Some(PATIENCE)).unwrap();
-        assert_eq!((progress.received, progress.more), (Driver::BATCH_MAX, true));
-        assert_eq!(progress.sent, Driver::BATCH_MAX);
+        assert_eq!(progress.sent, progress.received);
+        assert!((1..=Driver::BATCH_MAX).contains(&progress.received));
+        if progress.more {
+            assert_eq!(progress.received, Driver::BATCH_MAX);
+            break;
+        }
     }
 }
 
@@ -492,8 +499,8 @@ fn a_clone_sends_from_the_same_port_and_counts_for_itself() {
 fn a_machine_can_move_to_another_driver_with_its_clock() {
     let clock = Clock::new();
     let first = Driver::with_clock(UdpSocket::bind(V4).unwrap(), clock);
-    let before = first.now();
     let second = Driver::with_clock(UdpSocket::bind(V4).unwrap(), first.clock());
-    assert!(second.now() >= before);
-    assert!(clock.now() >= before);
+    let later = Instant::now() + PATIENCE;
+    assert_eq!(second.clock().at(later), clock.at(later));
+    assert!(second.now() <= clock.at(later));
 }
