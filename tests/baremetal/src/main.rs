@@ -10,6 +10,7 @@
 mod ground;
 mod input;
 mod outside;
+mod transport;
 mod wire;
 
 use input::Input;
@@ -17,6 +18,7 @@ use input::Input;
 fn run() {
     let mut input = Input;
     ground::exercise(&mut input);
+    transport::exercise(&mut input);
     wire::exercise(&mut input);
     #[cfg(feature = "planted-panic")]
     planted_panic(&mut input);
