@@ -48,8 +48,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// The top of the checkout.
+/// The top of the checkout that cargo runs us for. (The one we were compiled in may be another, where
+/// checkouts share a target folder.)
 fn top() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let here = here.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    here.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
