@@ -258,6 +258,29 @@ fn one_packet_can_not_make_us_walk_for_ever() {
 }
 
 #[test]
+fn what_is_in_place_is_not_walked_over_again() {
+    let mut world = World::new(1, 10, ROOMY);
+    for offset in [0, 40, 60] {
+        assert_eq!(world.insert(at(0), &fragment(0, offset, 120, &[1; 14])), Ok(None));
+    }
+    // Without its first link the chain can be walked from further on only.
+    let cut = world.with(|reassembly, mem, _| {
+        let first = mem.slots[reassembly.head].first();
+        let second = mem.pool.next(first);
+        mem.pool.set_next(first, Link::NONE);
+        (first, second)
+    });
+    for (offset, len) in [(74, 20), (54, 6), (110, 10), (94, 16)] {
+        assert_eq!(world.insert(at(0), &fragment(0, offset, 120, &[2; 20][..len])), Ok(None));
+    }
+    world.with(|_, mem, _| mem.pool.set_next(cut.0, cut.1));
+    let link = world.insert(at(0), &fragment(0, 14, 120, &[3; 26])).unwrap().unwrap();
+    let text = [&[1; 14][..], &[3; 26], &[1; 14], &[2; 6], &[1; 14], &[2; 46]].concat();
+    assert_eq!(world.consume(link).1, text);
+    world.assert_all_given_back();
+}
+
+#[test]
 fn a_cutter_cuts_everything_once() {
     let mut cutter = Cutter::new(9, 10);
     assert_eq!((cutter.id(), cutter.total(), cutter.done()), (9, 10, false));
@@ -399,6 +422,9 @@ enum Op {
     Take,
 }
 
+/// Which message, offset, total, bytes.
+type Cut = (usize, u32, u32, Vec<u8>);
+
 /// Mostly of one length per id, and mostly within it; sometimes anything.
 fn any_fragment() -> impl Strategy<Value = Op> {
     let honest = (0u8..2, any::<bool>(), 0u16..3, 0u32..8, 1usize..30).prop_map(
@@ -490,25 +516,31 @@ proptest! {
         blocks in 1usize..30,
         messages in 1u16..5,
         bytes in 20u32..200,
-        packets in prop::collection::vec(prop::collection::vec((0u16..6, 1usize..40), 1..5), 1..60),
+        packets in prop::collection::vec(prop::collection::vec((0usize..6, 1usize..40), 1..5), 1..60),
         taken in prop::collection::vec(any::<bool>(), 60),
     ) {
         let limits = Limits { messages, bytes, age: Duration::from_millis(100) };
         let mut world = World::new(slots, blocks, limits);
-        // Of each id, one message after the other, cut in order.
-        let mut cutters: Vec<_> = (0..6).map(|id| Cutter::new(id, 15 + 20 * u32::from(id))).collect();
+        // On each channel one message after the other, cut in order.
+        let total = |channel: usize| 15 + 20 * channel as u32;
+        let mut cutters: Vec<_> = (0..6).map(|channel| Cutter::new(0, total(channel))).collect();
         let mut held = Vec::new();
-        for (packet, taken) in packets.iter().zip(taken) {
+        for (mut packet, taken) in packets.into_iter().zip(taken) {
+            packet.sort_unstable();
             let mut parts = Vec::new();
-            let mut ids = packet.clone();
-            ids.sort_unstable();
-            for (id, room) in ids {
-                let cutter = &mut cutters[usize::from(id)];
+            for (channel, room) in packet {
+                let cutter = &mut cutters[channel];
+                if cutter.done() {
+                    *cutter = Cutter::new(cutter.id() + 1, cutter.total());
+                }
                 if let Some((offset, len)) = cutter.next(room) {
-                    parts.push((id, offset, cutter.total(), vec![0; len as usize]));
+                    parts.push((channel as u8, *cutter, offset, vec![0; len as usize]));
                 }
             }
-            let parts = || parts.iter().map(|(id, at, total, data)| fragment(*id, *at, *total, data));
+            let parts = || parts.iter().map(|(channel, cutter, offset, data)| Fragment {
+                channel: *channel,
+                ..fragment(cutter.id(), *offset, cutter.total(), data)
+            });
             let mut plan = Plan::new();
             if parts().all(|part| world.check(&part, &mut plan).is_ok()) {
                 for part in parts() {
@@ -516,9 +548,6 @@ proptest! {
                     prop_assert!(inserted.is_ok(), "{:?}", inserted);
                     held.extend(inserted.ok().flatten());
                 }
-            }
-            for cutter in cutters.iter_mut().filter(|cutter| cutter.done()) {
-                *cutter = Cutter::new(cutter.id(), cutter.total());
             }
             if taken {
                 held.drain(..).for_each(|link| { world.consume(link); });
@@ -539,7 +568,7 @@ proptest! {
         let text = |id: usize, at: u32| (id as u32 * 91 + at * 7) as u8;
         // Packets, filled to the last byte of the room with fragments of one message after another.
         let mut rooms = rooms.iter().copied().cycle();
-        let mut packets: Vec<Vec<(usize, u32, u32, Vec<u8>)>> = vec![vec![]];
+        let mut packets: Vec<Vec<Cut>> = vec![vec![]];
         let mut room = 0;
         for (id, &total) in lens.iter().enumerate() {
             let mut cutter = Cutter::new(id as u16, total);
