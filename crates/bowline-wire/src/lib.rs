@@ -20,6 +20,8 @@
 )]
 
 #[cfg(test)]
+extern crate alloc;
+#[cfg(test)]
 extern crate std;
 
 pub mod checksum;

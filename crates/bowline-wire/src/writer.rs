@@ -21,13 +21,15 @@ pub struct Writer<'b> {
     buf: &'b mut [u8],
     /// How much is written, never more than there is.
     len: usize,
+    /// Bytes at the end that are held back for later.
+    held: usize,
 }
 
 impl<'b> Writer<'b> {
     /// At the start of `buf`.
     #[inline]
     pub const fn new(buf: &'b mut [u8]) -> Self {
-        Self { buf, len: 0 }
+        Self { buf, len: 0, held: 0 }
     }
 
     /// How many bytes are written.
@@ -45,7 +47,14 @@ impl<'b> Writer<'b> {
     /// How many bytes still fit.
     #[inline]
     pub const fn room(&self) -> usize {
-        self.buf.len().saturating_sub(self.len)
+        self.buf.len().saturating_sub(self.held).saturating_sub(self.len)
+    }
+
+    /// Holds the last `n` bytes of the buffer back, so that nothing but a later call with less
+    /// can have them: a trailer always finds room.
+    #[inline]
+    pub const fn hold_back(&mut self, n: usize) {
+        self.held = n;
     }
 
     /// What is written.
@@ -57,7 +66,8 @@ impl<'b> Writer<'b> {
     /// What is not written yet; say with [`Self::advance`] how much of it was used.
     #[inline]
     pub fn tail_mut(&mut self) -> &mut [u8] {
-        self.buf.get_mut(self.len..).unwrap_or_default()
+        let end = self.len + self.room();
+        self.buf.get_mut(self.len..end).unwrap_or_default()
     }
 
     /// Takes the next `n` bytes, or as many as there are, for written.
@@ -80,6 +90,15 @@ impl<'b> Writer<'b> {
         debug_assert!(at < self.len, "only what is written can be changed");
         if let Some(place) = self.buf.get_mut(..self.len).and_then(|written| written.get_mut(at)) {
             *place = byte;
+        }
+    }
+
+    /// Sets bits of a byte that is written; elsewhere it does nothing.
+    #[inline]
+    pub fn set_bits(&mut self, at: usize, bits: u8) {
+        debug_assert!(at < self.len, "only what is written can be changed");
+        if let Some(place) = self.buf.get_mut(..self.len).and_then(|written| written.get_mut(at)) {
+            *place |= bits;
         }
     }
 

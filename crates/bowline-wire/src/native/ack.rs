@@ -276,3 +276,205 @@ fn narrow(count: u64) -> (u32, bool) {
         _ => (varint::MAX, false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn form(largest_len: u8) -> AckForm {
+        if largest_len == 1 { AckForm::Ranges1 } else { AckForm::Ranges2 }
+    }
+
+    /// As the ranges of `numbers`, newest first.
+    fn ranges_of(numbers: &BTreeSet<u64>) -> Vec<(u64, u64)> {
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for &number in numbers.iter().rev() {
+            match ranges.last_mut() {
+                Some((start, _)) if *start == number + 1 => *start = number,
+                _ => ranges.push((number, number)),
+            }
+        }
+        ranges
+    }
+
+    fn numbers_of(ranges: impl Iterator<Item = (u64, u64)>) -> BTreeSet<u64> {
+        ranges.flat_map(|(start, end)| start..=end).collect()
+    }
+
+    fn parse_whole(form: AckForm, bytes: &[u8]) -> AckBlock<'_> {
+        let (block, rest) = AckBlock::parse(form, bytes).unwrap();
+        assert!(rest.is_empty());
+        block.unwrap()
+    }
+
+    #[test]
+    fn the_layout_is_the_one_drawn() {
+        let mut buf = [0; 32];
+        let mut w = Writer::new(&mut buf);
+        let ranges = [(0x0127, 0x012A), (0x0125, 0x0125), (0, 0x20)];
+        emit_ack_ranges(&mut w, 2, 5, ranges.into_iter(), 32).unwrap();
+        assert_eq!(w.written(), [0x01, 0x2A, 0x85, 3, 2, 0, 0, 0x81, 0x03, 0x20]);
+        let block = parse_whole(AckForm::Ranges2, w.written());
+        assert_eq!((block.form(), block.largest_low()), (AckForm::Ranges2, 0x012A));
+        assert_eq!(block.delay(), Some(5));
+        assert_eq!(block.check(0x012A), Ok(()));
+        assert_eq!(block.ranges(0x012A).collect::<Vec<_>>(), ranges);
+    }
+
+    #[test]
+    fn a_number_below_0_is_found_before_it_is_used() {
+        let block = parse_whole(AckForm::Ranges1, &[20, 0x80, 5, 1, 3, 9]);
+        assert_eq!(block.check(18), Err(Malformed::Underflow));
+        assert_eq!(block.check(19), Ok(()));
+        assert_eq!(block.ranges(18).collect::<Vec<_>>(), [(13, 18)]);
+        assert_eq!(block.ranges(19).collect::<Vec<_>>(), [(14, 19), (0, 9)]);
+    }
+
+    #[test]
+    fn the_short_form_stops_at_0() {
+        let block = parse_whole(AckForm::Short, &[3]);
+        assert_eq!(block.delay(), None);
+        assert_eq!(block.check(3), Ok(()));
+        assert_eq!(block.ranges(3).collect::<Vec<_>>(), [(0, 3)]);
+        assert_eq!(block.ranges(0x103).collect::<Vec<_>>(), [(0xFC, 0x103)]);
+    }
+
+    #[test]
+    fn before_the_first_ack_the_first_number_may_be_0() {
+        let block = parse_whole(AckForm::Short, &[0]);
+        let before_0 = 0u64.wrapping_sub(1);
+        assert_eq!(block.expand_largest(before_0, 0), Expanded::Largest(0));
+        assert_eq!(block.expand_largest(before_0, 200), Expanded::Largest(0));
+        assert_eq!(block.expand_largest(before_0, 255), Expanded::Ambiguous);
+        let block = parse_whole(AckForm::Short, &[0xFF]);
+        assert_eq!(block.expand_largest(before_0, 200), Expanded::NeverSent);
+    }
+
+    #[test]
+    fn a_longer_range_than_a_varint_can_say_is_reported_in_part() {
+        let mut buf = [0; 32];
+        let mut w = Writer::new(&mut buf);
+        let ranges = [(1 << 32, 1 << 33), (5, 6)];
+        emit_ack_ranges(&mut w, 1, 255, ranges.into_iter(), 32).unwrap();
+        assert_eq!(w.written(), [0, 0x7F, 0xEF, 0xFF, 0xFF, 0xFF]);
+        let mut w = Writer::new(&mut buf);
+        let ranges = [(1 << 33, 1 << 33), (1 << 32, (1 << 33) - 2), (5, 6)];
+        emit_ack_ranges(&mut w, 1, 0, ranges.into_iter(), 32).unwrap();
+        assert_eq!(w.written(), [0, 0x80, 0, 1, 0, 0xEF, 0xFF, 0xFF, 0xFF]);
+    }
+
+    #[test]
+    fn no_ranges_is_no_block() {
+        let mut buf = [0; 8];
+        let mut w = Writer::new(&mut buf);
+        assert_eq!(emit_ack_ranges(&mut w, 1, 0, core::iter::empty(), 8), Err(NoRoom));
+        assert_eq!(emit_ack_ranges(&mut w, 1, 0, [(1, 200)].into_iter(), 3), Err(NoRoom));
+        assert!(w.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn the_newest_ranges_that_fit_arrive(
+            numbers in prop::collection::btree_set(0u64..400, 1..200), base in 0u64..1 << 40,
+            largest_len in 1u8..=2, delay in 0u8..=127, room in 0usize..100,
+        ) {
+            let numbers: BTreeSet<_> = numbers.into_iter().map(|number| base + number).collect();
+            let ranges = ranges_of(&numbers);
+            let largest = *numbers.last().unwrap();
+            let mut buf = [0; 200];
+            let mut w = Writer::new(&mut buf);
+            if emit_ack_ranges(&mut w, largest_len, delay, ranges.iter().copied(), room).is_err() {
+                let first = varint::len((largest - ranges[0].0) as u32);
+                prop_assert!(room < usize::from(largest_len) + 1 + first);
+                prop_assert!(w.is_empty());
+                return Ok(());
+            }
+            prop_assert!(w.len() <= room);
+            let block = parse_whole(form(largest_len), w.written());
+            prop_assert_eq!(block.delay(), Some(delay));
+            prop_assert_eq!(block.check(largest), Ok(()));
+            let arrived: Vec<_> = block.ranges(largest).collect();
+            prop_assert_eq!(&arrived[..], &ranges[..arrived.len()]);
+            // One more would not have fitted.
+            if let Some((start, end)) = ranges.get(arrived.len()) {
+                let gap = arrived.last().unwrap().0 - end - 2;
+                let count_len = usize::from(arrived.len() == 1);
+                let pair = varint::len(gap as u32) + varint::len((end - start) as u32);
+                prop_assert!(arrived.len() == ACK_RANGES_MAX || w.len() + count_len + pair > room);
+            }
+        }
+
+        #[test]
+        fn what_is_parsed_is_what_would_be_written(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..4], 0..80),
+            form in prop::sample::select(&[AckForm::Ranges1, AckForm::Ranges2]),
+        ) {
+            let Ok((block, rest)) = AckBlock::parse(form, &bytes) else { return Ok(()) };
+            let block = block.unwrap();
+            let len = bytes.len() - rest.len();
+            let largest = 1 << 40 | u64::from(block.largest_low());
+            let mut buf = [0; 80];
+            let mut w = Writer::new(&mut buf);
+            let largest_len = if form == AckForm::Ranges1 { 1 } else { 2 };
+            let delay = block.delay().unwrap();
+            emit_ack_ranges(&mut w, largest_len, delay, block.ranges(largest), len).unwrap();
+            prop_assert_eq!(w.written(), &bytes[..len]);
+        }
+
+        /// The model walks down number by number and stops below 0.
+        #[test]
+        fn check_is_right_about_underflow(
+            pairs in prop::collection::vec((0u8..20, 0u8..20), 0..6), first in 0u8..20,
+            largest in 0u64..100,
+        ) {
+            let mut bytes = alloc::vec![largest as u8, 0x80, first, pairs.len() as u8];
+            bytes.extend(pairs.iter().flat_map(|&(gap, more)| [gap, more]));
+            if pairs.is_empty() {
+                bytes.truncate(3);
+                bytes[1] = 0;
+            }
+            let block = parse_whole(AckForm::Ranges1, &bytes);
+            let mut number = largest as i64;
+            let mut acked: BTreeSet<i64> = (number - i64::from(first)..=number).collect();
+            number -= i64::from(first) + 1;
+            for (gap, more) in pairs {
+                number -= i64::from(gap) + 1;
+                acked.extend(number - i64::from(more)..=number);
+                number -= i64::from(more) + 1;
+            }
+            prop_assert_eq!(block.check(largest).is_ok(), acked.iter().all(|number| *number >= 0));
+            if block.check(largest).is_ok() {
+                let numbers = numbers_of(block.ranges(largest));
+                prop_assert_eq!(numbers, acked.into_iter().map(|number| number as u64).collect());
+            } else {
+                prop_assert!(block.ranges(largest).all(|(start, end)| start <= end && end <= largest));
+            }
+        }
+
+        #[test]
+        fn the_largest_expands_to_the_one_number_it_can_be(
+            a in 0u64..100_000, sent in 0u64..70_000, low in any::<u16>(), is_long in any::<bool>(),
+        ) {
+            let s = a + sent;
+            let (block, span) = match is_long {
+                true => ([&low.to_be_bytes()[..], &[0, 0]].concat(), 0x1_0000),
+                false => (alloc::vec![low as u8], 0x100),
+            };
+            let form = if is_long { AckForm::Ranges2 } else { AckForm::Short };
+            let block = parse_whole(form, &block);
+            let low = u64::from(low) % span;
+            let expected = match (a..=s).filter(|number| number % span == low).collect::<Vec<_>>()[..] {
+                _ if sent >= span => Expanded::Ambiguous,
+                [] => Expanded::NeverSent,
+                [largest] => Expanded::Largest(largest),
+                _ => unreachable!("less than a span was sent"),
+            };
+            prop_assert_eq!(block.expand_largest(a, s), expected);
+        }
+    }
+}

@@ -141,3 +141,37 @@ impl DataHead {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn len_of(kind: DataKind, channel: u8, len: Option<u32>) -> usize {
+        let head = DataHead { kind, channel, len };
+        let mut buf = [0; 32];
+        let mut w = Writer::new(&mut buf);
+        head.emit(&mut w).unwrap();
+        assert_eq!(w.len(), head.len());
+        let (len, mut short) = (w.len(), [0; 32]);
+        assert_eq!(head.emit(&mut Writer::new(&mut short[..len - 1])), Err(NoRoom));
+        assert_eq!(short, [0; 32], "nothing is written of what does not fit");
+        len
+    }
+
+    #[test]
+    fn says_how_long_it_is() {
+        let fragment = DataKind::Fragment { ordered: true, id: 1, offset: 1 << 20, total: 1 << 27 };
+        for (kind, fields_len) in [
+            (DataKind::Unreliable, 0),
+            (DataKind::UnreliableOrdered, 0),
+            (DataKind::ReliableShort(1), 1),
+            (DataKind::ReliableLong(1), 4),
+            (fragment, 2 + 3 + 4),
+        ] {
+            assert_eq!(len_of(kind, 14, None), 1 + fields_len);
+            assert_eq!(len_of(kind, 15, None), 2 + fields_len);
+            assert_eq!(len_of(kind, 0, Some(127)), 2 + fields_len);
+            assert_eq!(len_of(kind, 255, Some(128)), 4 + fields_len);
+        }
+    }
+}

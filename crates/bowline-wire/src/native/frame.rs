@@ -77,7 +77,7 @@ pub enum Frame<'a> {
         distance: u32,
         /// The channel.
         channel: u8,
-        /// Whole prefixed messages, at least one; see [`messages`].
+        /// Whole prefixed messages, at least one; see [`messages`](super::messages).
         messages: &'a [u8],
     },
     /// The exclusive-or of earlier packets. Not used in this version.
@@ -95,7 +95,7 @@ pub enum Frame<'a> {
         channel: u8,
         /// Whether those are dropped that come after a newer one.
         ordered: bool,
-        /// Whole prefixed messages, at least one; see [`messages`].
+        /// Whole prefixed messages, at least one; see [`messages`](super::messages).
         messages: &'a [u8],
     },
     /// A part of a message that is not resent.
@@ -297,4 +297,159 @@ fn data<'a>(r: &mut Reader<'a>, has_len: bool) -> Result<&'a [u8], Malformed> {
 #[inline]
 fn len32(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::varint;
+
+    fn emitted(frame: &Frame<'_>, last: bool) -> Vec<u8> {
+        let mut buf = [0; 400];
+        let mut w = Writer::new(&mut buf);
+        frame.emit(last, &mut w).unwrap();
+        w.written().to_vec()
+    }
+
+    fn has_data(frame: &Frame<'_>) -> bool {
+        matches!(frame, Frame::Unreliable { .. } | Frame::Fragment { .. } | Frame::Reliable { .. })
+    }
+
+    fn prefixed() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop::collection::vec(any::<u8>(), 0..30), 1..4).prop_map(
+            |messages| {
+                messages
+                    .iter()
+                    .flat_map(|message| [&[message.len() as u8][..], message].concat())
+                    .collect()
+            },
+        )
+    }
+
+    /// Any frame, over bytes that live elsewhere.
+    fn frame<'a>(
+        which: u8,
+        n: (u8, u8, u16, u32),
+        wide: (u32, u32),
+        messages: &'a [u8],
+        data: &'a [u8],
+    ) -> Frame<'a> {
+        let (channel, small, id, long) = n;
+        let (offset, more) = wide;
+        let ordered = small % 2 == 0;
+        match which {
+            0 => Frame::Padding,
+            1 => Frame::Ping,
+            2 => Frame::Credit { channel, limit: long },
+            3 => Frame::Close { cause: CloseCause::Application, reason: long },
+            4 => Frame::Close { cause: CloseCause::Misbehaviour, reason: 0 },
+            5 => Frame::Void { channel, offset: long, len: offset + 1 },
+            6 => Frame::Repeat { distance: offset + 1, channel, messages },
+            7 => Frame::Parity { distance: offset + 1, count: 2 + small % 31, data },
+            8 => Frame::Unreliable { channel, ordered, messages },
+            9 => {
+                let total = offset + data.len() as u32 + more;
+                Frame::Fragment { channel, ordered, id, offset, total, data }
+            }
+            10 => Frame::Reliable { channel, offset: Offset::Short(small), data },
+            _ => Frame::Reliable { channel, offset: Offset::Long(long), data },
+        }
+    }
+
+    #[test]
+    fn each_kind_of_data_frame_as_drawn() {
+        let data = &[0xAA, 0xBB][..];
+        let messages = &[1, 0xAA][..];
+        for (frame, whole, last) in [
+            (
+                Frame::Unreliable { channel: 14, ordered: false, messages },
+                &[0x3E, 2, 1, 0xAA][..],
+                &[0x2E, 1, 0xAA][..],
+            ),
+            (
+                Frame::Unreliable { channel: 15, ordered: true, messages },
+                &[0x5F, 15, 2, 1, 0xAA],
+                &[0x4F, 15, 1, 0xAA],
+            ),
+            (
+                Frame::Reliable { channel: 1, offset: Offset::Short(9), data },
+                &[0x71, 9, 2, 0xAA, 0xBB],
+                &[0x61, 9, 0xAA, 0xBB],
+            ),
+            (
+                Frame::Reliable { channel: 1, offset: Offset::Long(9), data },
+                &[0x91, 0, 0, 0, 9, 2, 0xAA, 0xBB],
+                &[0x81, 0, 0, 0, 9, 0xAA, 0xBB],
+            ),
+            (
+                Frame::Fragment { channel: 0, ordered: false, id: 7, offset: 3, total: 5, data },
+                &[0xB0, 0, 7, 3, 5, 2, 0xAA, 0xBB],
+                &[0xA0, 0, 7, 3, 5, 0xAA, 0xBB],
+            ),
+            (
+                Frame::Fragment { channel: 0, ordered: true, id: 7, offset: 3, total: 128, data },
+                &[0xD0, 0, 7, 3, 0x80, 0x80, 2, 0xAA, 0xBB],
+                &[0xC0, 0, 7, 3, 0x80, 0x80, 0xAA, 0xBB],
+            ),
+        ] {
+            assert_eq!(emitted(&frame, false), whole);
+            assert_eq!(emitted(&frame, true), last);
+        }
+    }
+
+    #[test]
+    fn only_padding_asks_for_no_ack() {
+        for which in 0..12 {
+            let frame = frame(which, (0, 0, 0, 0), (0, 0), &[0], &[0]);
+            assert_eq!(frame.is_ack_eliciting(), frame != Frame::Padding);
+        }
+    }
+
+    #[test]
+    fn a_fragment_ends_within_its_message() {
+        assert_eq!(Frame::parse(&[0xA0, 0, 0, 1, 2, 0xAA, 0xBB]), Err(Malformed::Illegal));
+        assert!(Frame::parse(&[0xA0, 0, 0, 1, 2, 0xAA]).is_ok());
+        assert_eq!(Frame::parse(&[0xA0, 0, 0, 0, 0, 0xAA]), Err(Malformed::Illegal));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_back(
+            which in 0u8..12, n in any::<(u8, u8, u16, u32)>(),
+            wide in (0..varint::MAX / 2, 0..varint::MAX / 4), messages in prefixed(),
+            data in prop::collection::vec(any::<u8>(), 1..200),
+        ) {
+            let frame = frame(which, n, wide, &messages, &data);
+            let mut bytes = emitted(&frame, false);
+            let len = bytes.len();
+            bytes.push(0x01);
+            prop_assert_eq!(Frame::parse(&bytes), Ok((frame, &[0x01][..])));
+            let last = emitted(&frame, true);
+            prop_assert_eq!(Frame::parse(&last), Ok((frame, &[][..])));
+            for room in 0..len {
+                let mut short = [0; 400];
+                let mut w = Writer::new(&mut short[..room]);
+                prop_assert_eq!(frame.emit(false, &mut w), Err(NoRoom));
+                prop_assert!(w.is_empty());
+            }
+            for cut in 0..len {
+                prop_assert!(Frame::parse(&bytes[..cut]).is_err(), "{} of {}", cut, len);
+            }
+        }
+
+        #[test]
+        fn what_is_read_is_what_would_be_written(
+            kind in any::<u8>(),
+            fields in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..20], 0..40),
+        ) {
+            let bytes = [&[kind][..], &fields].concat();
+            let Ok((frame, rest)) = Frame::parse(&bytes) else { return Ok(()) };
+            let last = has_data(&frame) && kind & HAS_LEN == 0;
+            prop_assert_eq!(emitted(&frame, last), &bytes[..bytes.len() - rest.len()]);
+        }
+    }
 }

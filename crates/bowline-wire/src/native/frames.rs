@@ -62,3 +62,49 @@ impl<'a> Iterator for Frames<'a> {
 }
 
 impl core::iter::FusedIterator for Frames<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    const EMPTY_MESSAGE: &[u8] = &[0];
+
+    fn ordered(channel: u8) -> Frame<'static> {
+        Frame::Unreliable { channel, ordered: true, messages: EMPTY_MESSAGE }
+    }
+
+    #[test]
+    fn come_in_the_order_sent_up_to_the_end() {
+        let frames: Vec<_> = frames(&[0x01, 0x51, 1, 0, 0x00, 0x42, 0]).collect();
+        assert_eq!(frames, [Ok(Frame::Ping), Ok(ordered(1)), Ok(Frame::Padding), Ok(ordered(2))]);
+    }
+
+    #[test]
+    fn end_after_the_first_fault() {
+        let mut frames = frames(&[0x01, 0x07, 0x01]);
+        assert_eq!(frames.rest().len(), 3);
+        assert_eq!(frames.next(), Some(Ok(Frame::Ping)));
+        assert_eq!(frames.next(), Some(Err(Malformed::Kind)));
+        assert_eq!(frames.next(), None);
+        assert!(frames.rest().is_empty());
+    }
+
+    #[test]
+    fn an_unreliable_ordered_frame_comes_once_per_channel() {
+        let mut bytes: Vec<u8> = (15..=255).flat_map(|channel| [0x5F, channel, 1, 0]).collect();
+        assert!(frames(&bytes).all(|frame| frame.is_ok()));
+        for channel in [15, 31, 32, 128, 255] {
+            bytes.extend([0x5F, channel, 1, 0]);
+            let last = frames(&bytes).last();
+            assert_eq!(last, Some(Err(Malformed::Repeated)), "{channel}");
+            bytes.truncate(bytes.len() - 4);
+        }
+    }
+
+    #[test]
+    fn other_frames_may_repeat_a_channel() {
+        assert!(frames(&[0x31, 1, 0, 0x51, 1, 0, 0x31, 1, 0]).all(|frame| frame.is_ok()));
+    }
+}

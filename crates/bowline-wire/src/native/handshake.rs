@@ -266,3 +266,166 @@ fn pad(len: usize, w: &mut Writer<'_>) -> Result<(), NoRoom> {
     w.advance(missing);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::native::Integrity;
+
+    const ROOM: usize = 256;
+
+    fn emitted(handshake: &Handshake<'_>, pad_to: usize) -> Vec<u8> {
+        let mut buf = [0xEE; ROOM];
+        let len = handshake.emit(pad_to, &mut buf).unwrap();
+        buf[..len].to_vec()
+    }
+
+    fn sealed(covered: &[u8]) -> Vec<u8> {
+        [covered, &checksum::crc32(covered).to_be_bytes()].concat()
+    }
+
+    fn parameters() -> impl Strategy<Value = Parameters> {
+        let varint = 0..=crate::varint::MAX;
+        let limits = (
+            100..=crate::varint::MAX,
+            1..=crate::varint::MAX,
+            varint.clone(),
+            varint.clone(),
+            varint,
+        );
+        let rest = (any::<(Option<u32>, u32, bool)>(), 64..=u16::MAX, 1..=256u16, 0..=124u8);
+        (rest, limits).prop_map(|((chosen, datagram_max, channels, ack_delay), limits)| {
+            Parameters {
+                connection_id: chosen.0,
+                initial: chosen.1,
+                integrity: if chosen.2 { Integrity::Crc32 } else { Integrity::None },
+                datagram_max,
+                channels,
+                ack_delay,
+                idle_timeout_ms: limits.0,
+                credit: limits.1,
+                reliable_max: limits.2,
+                ordered_max: limits.3,
+                unreliable_max: limits.4,
+            }
+        })
+    }
+
+    fn handshake<'a>(
+        which: u8,
+        version: u8,
+        n: (u64, u64, u32),
+        len: usize,
+        parameters: Parameters,
+        payload: &'a [u8],
+    ) -> Handshake<'a> {
+        let (application, client_half, detail) = n;
+        let cookie = core::array::from_fn(|at| (client_half >> at) as u8);
+        match which {
+            0 => Handshake::Hello { version, application, client_half, len: len.max(HELLO_MIN) },
+            1 => Handshake::Challenge { client_half, cookie },
+            2 => Handshake::Connect { application, client_half, cookie, parameters, payload },
+            3 => Handshake::Accept { client_half, server_half: application, parameters },
+            4 => {
+                let code = RefuseCode::ByApplication;
+                Handshake::Refuse { version, client_half, code, detail }
+            }
+            5 => Handshake::Query { application, nonce: client_half, len: len.max(22) },
+            _ => Handshake::Answer { nonce: client_half, payload },
+        }
+    }
+
+    #[test]
+    fn a_refusal_as_drawn() {
+        let refuse = Handshake::Refuse {
+            version: VERSION,
+            client_half: 0x0102_0304_0506_0708,
+            code: RefuseCode::Full,
+            detail: 0,
+        };
+        assert_eq!(emitted(&refuse, 99), sealed(&[5, 1, 1, 2, 3, 4, 5, 6, 7, 8, 2, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn no_answer_without_a_cookie_is_longer_than_a_hello() {
+        let challenge = Handshake::Challenge { client_half: 1, cookie: [2; COOKIE_LEN] };
+        let refuse =
+            Handshake::Refuse { version: 1, client_half: 1, code: RefuseCode::Full, detail: 0 };
+        assert!(emitted(&challenge, 0).len() <= HELLO_MIN);
+        assert!(emitted(&refuse, 0).len() <= HELLO_MIN);
+    }
+
+    #[test]
+    fn hello_is_padded_and_query_need_not_be() {
+        let hello = Handshake::Hello { version: 1, application: 1, client_half: 2, len: 0 };
+        let query = Handshake::Query { application: 1, nonce: 2, len: 0 };
+        assert_eq!((emitted(&hello, 0).len(), emitted(&query, 0).len()), (40, 22));
+        assert_eq!((emitted(&hello, 41).len(), emitted(&query, 41).len()), (41, 41));
+        assert_eq!(hello.emit(ROOM + 1, &mut [0; ROOM]), Err(NoRoom));
+        assert_eq!(hello.emit(0, &mut [0; HELLO_MIN - 1]), Err(NoRoom));
+    }
+
+    #[test]
+    fn the_checksum_comes_before_all_else() {
+        let mut hello =
+            emitted(&Handshake::Hello { version: 7, application: 1, client_half: 2, len: 0 }, 0);
+        assert_eq!(Handshake::parse(&sealed(&hello[..30])), Err(Malformed::Truncated));
+        hello[0] = 0x70;
+        assert_eq!(Handshake::parse(&hello), Err(Malformed::Checksum));
+        assert_eq!(Handshake::parse(&hello[..5]), Err(Malformed::Truncated));
+        assert_eq!(Handshake::parse(&sealed(&[0x70, 1])), Err(Malformed::Kind));
+        assert_eq!(Handshake::parse(&sealed(&[0x70, 2])), Err(Malformed::Version));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_back(
+            which in 0u8..7, version: u8, n: (u64, u64, u32), len in 0..ROOM, parameters in parameters(),
+            payload in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let handshake = handshake(which, version, n, len, parameters, &payload);
+            let bytes = emitted(&handshake, len);
+            prop_assert_eq!(Handshake::parse(&bytes), Ok(handshake));
+            prop_assert!(handshake.emit(len, &mut alloc::vec![0; bytes.len() - 1]).is_err());
+        }
+
+        /// Bytes that are almost a datagram, with the right checksum.
+        #[test]
+        fn what_is_read_is_what_would_be_written(
+            which in 0u8..7, n: (u64, u64, u32), parameters in parameters(),
+            payload in prop::collection::vec(any::<u8>(), 0..10),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+            len in any::<prop::sample::Index>(),
+        ) {
+            let bytes = emitted(&handshake(which, 1, n, 0, parameters, &payload), 0);
+            let mut covered = bytes[..bytes.len() - 4].to_vec();
+            for (at, byte) in changes {
+                let at = at.index(covered.len());
+                covered[at] = byte;
+            }
+            covered.truncate(covered.len() - len.index(3));
+            let bytes = sealed(&covered);
+            let Ok(handshake) = Handshake::parse(&bytes) else { return Ok(()) };
+            let again = emitted(&handshake, bytes.len());
+            match handshake {
+                // Padding may be any bytes, and is written as zeros.
+                Handshake::Hello { .. } | Handshake::Query { .. } => {
+                    prop_assert_eq!(&again[..18], &bytes[..18]);
+                    prop_assert_eq!(again.len(), bytes.len());
+                }
+                _ => prop_assert_eq!(again, bytes),
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+            let _ = Handshake::parse(&bytes);
+            let sealed = sealed(&bytes);
+            prop_assert_ne!(Handshake::parse(&sealed), Err(Malformed::Checksum));
+        }
+    }
+}

@@ -42,3 +42,41 @@ fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = varint::parse(bytes).ok()?;
     rest.split_at_checked(len as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_message_is_a_message() {
+        assert_eq!(messages(&[0, 1, b'a', 0]).collect::<Vec<_>>(), [&b""[..], b"a", b""]);
+    }
+
+    #[test]
+    fn what_does_not_end_with_a_message_is_malformed() {
+        for bytes in [&[1][..], &[0, 2, b'a'], &[0x80], &[0x80, 0]] {
+            assert_eq!(whole_messages(bytes), Err(Malformed::Messages), "{bytes:02x?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn messages_come_out_as_they_went_in(
+            sent in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..5),
+        ) {
+            let mut bytes = Vec::new();
+            for message in &sent {
+                let (prefix, len) = varint::encode(message.len() as u32);
+                bytes.extend_from_slice(&prefix[..len]);
+                bytes.extend_from_slice(message);
+            }
+            prop_assert_eq!(whole_messages(&bytes), Ok(&bytes[..]));
+            let received: Vec<_> = messages(&bytes).map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(received, sent);
+        }
+    }
+}
