@@ -79,7 +79,9 @@ fn largest_numbers_expand_as_the_vectors_say() {
             (_, low) => (AckForm::Ranges2, [&low.to_be_bytes()[..], &[0, 0]].concat()),
         };
         let (block, _) = AckBlock::parse(form, &block).expect("well formed");
-        let expanded = block.expect("a form of a block").expand_largest(number(2), number(3));
+        // Before 0 comes the number that wraps to it.
+        let a = columns[2].parse::<i64>().expect("a number") as u64;
+        let expanded = block.expect("a form of a block").expand_largest(a, number(3));
         let expected = match columns[4] {
             "ambiguous" => Expanded::Ambiguous,
             "never_sent" => Expanded::NeverSent,

@@ -9,6 +9,9 @@ use bowline_wire::native::{
     SessionCrc, frames, is_session, messages,
 };
 
+/// Bit K of the flags, which no packet of a plain session has.
+const KEY_PHASE: u8 = 0x40;
+
 /// What a receiver knows before a datagram arrives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
@@ -61,10 +64,10 @@ fn decoded(datagram: &[u8], setting: &Setting) -> String {
 }
 
 fn session(datagram: &[u8], setting: &Setting) -> Result<String, Malformed> {
-    let (head, rest) = PacketHead::parse(datagram, setting.cid_len)?;
-    if head.key_phase {
+    if datagram.first().is_some_and(|flags| flags & KEY_PHASE != 0) {
         return Err(Malformed::Reserved);
     }
+    let (head, rest) = PacketHead::parse(datagram, setting.cid_len)?;
     let number = head.expand_number(setting.expected);
     let rest = match setting.integrity {
         Integrity::None => rest,
