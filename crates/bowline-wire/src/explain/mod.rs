@@ -44,7 +44,9 @@ impl Display for Explain<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Some(first) = self.datagram.first() else { return f.write_str("empty datagram\n") };
         let what = if is_session(*first) { "session packet" } else { "handshake datagram" };
-        writeln!(f, "{what}, {} bytes", self.datagram.len())?;
+        write!(f, "{what}, ")?;
+        show_len(self.datagram.len(), f)?;
+        f.write_str("\n")?;
         let mut page = Page { f, datagram: self.datagram, r: Reader(self.datagram), hidden: 0 };
         let explained = match is_session(*first) {
             true => self.session(&mut page),
@@ -176,14 +178,15 @@ impl<'a> Page<'a, '_, '_> {
 
     /// Offset, bytes and name.
     fn columns(&mut self, bytes: &[u8], len: usize, name: &str) -> fmt::Result {
-        write!(self.f, "{:4}  ", self.datagram.len().saturating_sub(self.hidden + bytes.len()))?;
+        let offset = self.datagram.len().saturating_sub(self.hidden + bytes.len());
+        write!(self.f, "{offset:4} ")?;
         for at in 0..SHOWN_MAX {
             match bytes.get(at) {
-                Some(byte) if at < len => write!(self.f, "{byte:02x} ")?,
+                Some(byte) if at < len => write!(self.f, " {byte:02x}")?,
                 _ => self.f.write_str("   ")?,
             }
         }
-        write!(self.f, "{} {name:16}  ", if len > SHOWN_MAX { "…" } else { "" })
+        write!(self.f, "{} {name:16}  ", if len > SHOWN_MAX { '…' } else { ' ' })
     }
 
     fn fault(&mut self, fault: Malformed) -> fmt::Result {
@@ -212,8 +215,12 @@ impl<'a> Page<'a, '_, '_> {
     fn bytes(&mut self, name: &str, len: usize) -> Explained {
         let len = len.min(self.r.0.len());
         if len > 0 {
-            self.field(name, |r| r.bytes(len), |bytes, f| write!(f, "{} bytes", bytes.len()))?;
+            self.field(name, |r| r.bytes(len), |bytes, f| show_len(bytes.len(), f))?;
         }
         Ok(())
     }
+}
+
+fn show_len(len: usize, f: &mut Formatter<'_>) -> fmt::Result {
+    write!(f, "{len} {}", if len == 1 { "byte" } else { "bytes" })
 }

@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Display, Formatter};
 
-use super::{Explained, Page};
+use super::{Explained, Page, show_len};
 use crate::Malformed;
 use crate::native::{AckBlock, AckForm, DELAY_UNIT_US, Frame, Frames, PacketHead, frames};
 use crate::reader::Reader;
@@ -20,8 +20,8 @@ impl Page<'_, '_, '_> {
                 AckForm::Ranges1 => "ack ranges",
                 AckForm::Ranges2 => "ack ranges of 2 bytes",
             };
-            let plural = if head.number_len == 1 { "" } else { "s" };
-            write!(f, "{key_phase}{ack}, number of {} byte{plural}", head.number_len)
+            write!(f, "{key_phase}{ack}, number of ")?;
+            show_len(head.number_len.into(), f)
         })?;
         if cid_len != 0 {
             self.field("connection id", Reader::u32, |id, f| write!(f, "{id:08x}"))?;
