@@ -1,7 +1,8 @@
 //! CRC-32 of Ethernet and zlib, "CRC-32/ISO-HDLC" in the catalogue of CRC algorithms.
 //!
-//! By a table of 1 KiB, a byte at a time; with the feature `fast-crc` by carry-less
-//! multiplication where the processor has it. The results are the same.
+//! By a table of 1 KiB, a byte at a time. With the feature `fast-crc` by tables of 16 KiB, or by
+//! carry-less multiplication: with the feature `std` where the processor has it, else where the
+//! compiler was told so. The results are the same.
 
 /// The CRC of `bytes`.
 #[inline]
