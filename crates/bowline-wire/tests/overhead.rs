@@ -49,9 +49,10 @@ fn is_what_the_table_says() {
 }
 
 #[test]
-fn without_integrity_it_is_three_more_for_the_number_and_one_for_the_ranges() {
+fn without_integrity_numbers_have_4_bytes_and_acks_have_form_3() {
     assert_eq!(overhead(4, AckForm::None, Some(DataKind::Unreliable)), Ok(4 + 3));
     let reliable = Some(DataKind::ReliableShort(0));
+    assert_eq!(overhead(4, AckForm::Ranges2, reliable), Ok(6 + 3 + 3));
     assert_eq!(overhead(4, AckForm::Ranges2, reliable), Ok(8 + 3 + 1));
     assert_eq!(overhead(4, AckForm::Ranges2, None), Ok(5 + 3 + 1));
 }
