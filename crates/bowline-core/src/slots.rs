@@ -138,6 +138,23 @@ impl<'m, T: Slot> Slots<'m, T> {
         Some(link)
     }
 
+    /// The record at `link`, if there is memory for it; also for links that came from outside.
+    #[inline]
+    pub fn get(&self, link: Link) -> Option<&T> {
+        self.items.get(link.index())
+    }
+
+    /// The record at `link`, if there is memory for it; also for links that came from outside.
+    #[inline]
+    pub fn get_mut(&mut self, link: Link) -> Option<&mut T> {
+        self.items.get_mut(link.index())
+    }
+
+    /// How many records are lent, in use or not.
+    pub fn lent(&self) -> usize {
+        self.items.len()
+    }
+
     /// Gives a record back.
     pub fn give(&mut self, quota: &mut Quota, link: Link) {
         debug_assert!(link.is_some());

@@ -38,6 +38,8 @@ impl Record {
     pub const CREDIT: u16 = 2;
     /// The packet held a CLOSE frame.
     pub const CLOSE: u16 = 4;
+    /// The packet held only the beginning of its range; all of it is to be sent again.
+    pub const CUT: u16 = 8;
 }
 
 impl Slot for Record {

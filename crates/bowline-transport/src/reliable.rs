@@ -344,6 +344,10 @@ pub struct InStream {
     promised: u32,
     /// End of the first incomplete message, as far as it is known.
     wait_until: u32,
+    /// Largest number of a packet that brought bytes.
+    newest: u64,
+    /// At least the largest number of a packet that brought a byte before `base`.
+    moved_by: u64,
 }
 
 impl InStream {
@@ -363,7 +367,15 @@ impl InStream {
             window,
             promised: Self::blocks_for_credit(window, block_len),
             wait_until: initial.wrapping_add(1),
+            newest: 0,
+            moved_by: 0,
         }
+    }
+
+    /// Whether a short offset in packet `number` can be told: all bytes before the base came in
+    /// packets sent before it, so the base was within what its sender had in flight.
+    pub const fn accepts_short_offset(&self, number: u64) -> bool {
+        number >= self.moved_by
     }
 
     /// How many blocks must be promised for `credit` bytes: the first one may be partly read.
@@ -420,9 +432,11 @@ impl InStream {
         pool: &mut Pool<'_>,
         blocks: &mut Quota,
         ranges: &mut Ranges<'_, '_>,
+        number: u64,
         start: u32,
         data: &[u8],
     ) -> Result<bool, Refused> {
+        self.newest = self.newest.max(number);
         let end = start.wrapping_add(data.len() as u32);
         let old = ahead32(self.base, start).max(0) as usize;
         let Some(data) = data.get(old..).filter(|data| !data.is_empty()) else { return Ok(false) };
@@ -440,6 +454,7 @@ impl InStream {
         }
         write_at(pool, &mut at, data);
         (self.base, self.base_at) = (end, at);
+        self.moved_by = if self.ahead.is_none() { self.moved_by.max(number) } else { self.newest };
         while let Some(link) = self.ahead.some() {
             let record = &ranges.records[link];
             if ahead32(record.start, self.base) > 0 {

@@ -29,8 +29,7 @@ impl RttEstimator {
     const NO_SAMPLE: u32 = u32::MAX;
 
     /// Filler for memory that is not in use.
-    pub const UNUSED: Self =
-        Self { smoothed: 0, variation: 0, min: Self::NO_SAMPLE, latest: 0 };
+    pub const UNUSED: Self = Self { smoothed: 0, variation: 0, min: Self::NO_SAMPLE, latest: 0 };
 
     /// An estimator of a path of which nothing is known but a guess (sections 5.3 and 6.2.2, which
     /// recommends 333 ms). The variation starts at half of it.

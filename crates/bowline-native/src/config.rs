@@ -1,0 +1,217 @@
+//! What an endpoint may be told.
+
+use bowline_core::Duration;
+use bowline_transport::fragments;
+
+pub use bowline_wire::native::Integrity;
+
+/// Longest message the wire can carry, in bytes: 2^28 - 1.
+pub const MESSAGE_LEN_MAX: u32 = bowline_wire::varint::MAX;
+
+/// How an endpoint behaves and what it agrees to; plain data.
+///
+/// The defaults suit a game over the internet with a [`crate::Heap`]. [`Config::small`] suits a few
+/// kilobytes of `Fixed` memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Which application's sessions these are. Peers with another number are refused.
+    pub application: u64,
+    /// Whether sessions are accepted, and who decides.
+    pub accept: Accept,
+    /// Least protection of packets against accidents that is asked for.
+    pub integrity: Integrity,
+    /// Whether peers put a 4-byte connection id into their packets, or none. Without one a session is
+    /// found by its peer's address.
+    pub connection_ids: bool,
+    /// Longest datagram sent and taken, in bytes, `64..=65507`. 1200 passes nearly everywhere.
+    pub datagram_max: u16,
+    /// How many channels there are, `1..=256`. A session has the smaller of both sides' counts.
+    pub channels: u16,
+    /// How long an acknowledgement may wait for company, up to 31 ms.
+    pub ack_delay: Duration,
+    /// Silence after which a peer is given up, 100 ms at least.
+    pub idle_timeout: Duration,
+    /// How long a connection attempt may take.
+    pub connect_timeout: Duration,
+    /// Credit that each reliable stream of a peer has to begin with, in bytes. Memory for it is set
+    /// aside for every channel of every session.
+    pub credit: u32,
+    /// How far the credit window of a busy reliable stream may grow, in bytes.
+    pub credit_max: u32,
+    /// Longest reliable message taken, in bytes.
+    pub reliable_max: u32,
+    /// Longest unreliable-ordered message taken, in bytes.
+    pub ordered_max: u32,
+    /// Longest unreliable message taken, in bytes.
+    pub unreliable_max: u32,
+    /// Most bytes of memory that one peer's unsent and unacknowledged messages may take.
+    pub send_max: u32,
+    /// How much of that is set aside for every session, in bytes.
+    pub send_reserve: u32,
+    /// Most bytes of unreliable messages that may wait to be read, per peer.
+    pub inbox_max: u32,
+    /// What incomplete unreliable messages of one peer may occupy.
+    pub incomplete: fragments::Limits,
+    /// Most bytes of packets in flight to one peer: the fixed congestion window.
+    pub in_flight_max: u32,
+    /// First packet number and stream offset. `None`, as it should be, draws one at random for each
+    /// session; tests set it to begin just before a wrap.
+    pub initial: Option<u32>,
+}
+
+/// Who decides about requests for a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Accept {
+    /// Nobody is let in: this endpoint only connects.
+    Never,
+    /// Everybody is let in, as far as memory goes.
+    Always,
+    /// The application is asked ([`bowline_core::Event::Asked`]), and answers with
+    /// [`crate::Endpoint::accept`] or [`crate::Endpoint::refuse`].
+    Ask,
+}
+
+impl Config {
+    /// For a game over the internet, with memory from the heap.
+    pub const fn new(application: u64) -> Self {
+        Self {
+            application,
+            accept: Accept::Always,
+            integrity: Integrity::Crc32,
+            connection_ids: true,
+            datagram_max: 1200,
+            channels: 8,
+            ack_delay: Duration::from_millis(25),
+            idle_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            credit: 8 * 1024,
+            credit_max: 256 * 1024,
+            reliable_max: 16 * 1024 * 1024,
+            ordered_max: 256 * 1024,
+            unreliable_max: 256 * 1024,
+            send_max: 20 * 1024 * 1024,
+            send_reserve: 4 * 1024,
+            inbox_max: 256 * 1024,
+            incomplete: fragments::Limits {
+                messages: 32,
+                bytes: 512 * 1024,
+                age: Duration::from_secs(2),
+            },
+            in_flight_max: 256 * 1024,
+            initial: None,
+        }
+    }
+
+    /// For a few kilobytes of fixed memory: one channel, messages up to 512 bytes or so.
+    pub const fn small(application: u64) -> Self {
+        Self {
+            datagram_max: 512,
+            channels: 1,
+            credit: 512,
+            credit_max: 512,
+            reliable_max: 1024,
+            ordered_max: 512,
+            unreliable_max: 512,
+            send_max: 1536,
+            send_reserve: 256,
+            inbox_max: 1024,
+            incomplete: fragments::Limits {
+                messages: 1,
+                bytes: 512,
+                age: Duration::from_millis(500),
+            },
+            in_flight_max: 2400,
+            connection_ids: false,
+            ..Self::new(application)
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let longest = self.reliable_max.max(self.ordered_max).max(self.unreliable_max);
+        if (self.datagram_max as usize) < bowline_wire::native::DATAGRAM_MIN
+            || self.datagram_max > 65_507
+        {
+            return Err(ConfigError::DatagramMax);
+        }
+        if self.channels == 0 || self.channels > 256 {
+            return Err(ConfigError::Channels);
+        }
+        if self.ack_delay > Duration::from_millis(31) {
+            return Err(ConfigError::AckDelay);
+        }
+        let millis = self.idle_timeout.as_millis();
+        if millis < 100 || millis > u64::from(bowline_wire::varint::MAX) {
+            return Err(ConfigError::IdleTimeout);
+        }
+        if longest > MESSAGE_LEN_MAX {
+            return Err(ConfigError::MessageLen);
+        }
+        if self.credit == 0 || self.credit_max < self.credit || self.credit_max > MESSAGE_LEN_MAX {
+            return Err(ConfigError::Credit);
+        }
+        if self.send_max == 0 || self.send_reserve > self.send_max || self.inbox_max == 0 {
+            return Err(ConfigError::Memory);
+        }
+        if self.in_flight_max == 0 {
+            return Err(ConfigError::InFlight);
+        }
+        Ok(())
+    }
+}
+
+/// Why a [`Config`] is no good, or not with this memory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// `datagram_max` is not in `64..=65507`.
+    DatagramMax,
+    /// `channels` is not in `1..=256`, or more than the memory is laid out for.
+    Channels,
+    /// `ack_delay` is longer than 31 ms.
+    AckDelay,
+    /// `idle_timeout` is shorter than 100 ms, or absurdly long.
+    IdleTimeout,
+    /// A message length is longer than the wire can carry.
+    MessageLen,
+    /// `credit` is zero or more than `credit_max`.
+    Credit,
+    /// A memory limit is zero, or a reserve is more than its limit.
+    Memory,
+    /// `in_flight_max` is zero.
+    InFlight,
+    /// The memory does not hold what one session is promised, let alone all of them.
+    MemoryTooSmall {
+        /// Pool blocks promised to each session.
+        blocks_per_peer: u32,
+        /// Records promised to each session.
+        records_per_peer: u32,
+    },
+}
+
+impl core::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::DatagramMax => f.write_str("datagram_max is not in 64..=65507"),
+            Self::Channels => {
+                f.write_str("channels is not in 1..=256, or more than the memory has")
+            }
+            Self::AckDelay => f.write_str("ack_delay is longer than 31 ms"),
+            Self::IdleTimeout => {
+                f.write_str("idle_timeout is shorter than 100 ms or absurdly long")
+            }
+            Self::MessageLen => f.write_str("a message length is longer than 2^28 - 1"),
+            Self::Credit => f.write_str("credit is zero or more than credit_max"),
+            Self::Memory => f.write_str("a memory limit is zero, or a reserve more than its limit"),
+            Self::InFlight => f.write_str("in_flight_max is zero"),
+            Self::MemoryTooSmall { blocks_per_peer, records_per_peer } => write!(
+                f,
+                "the memory is too small: each session is promised {blocks_per_peer} blocks and \
+                 {records_per_peer} records"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}

@@ -1,0 +1,78 @@
+//! One channel in one mode: what waits to be sent, and what has arrived.
+
+use bowline_core::{ChannelId, Link, Mode, Slot};
+use bowline_transport::reliable::{InStream, OutStream};
+use bowline_transport::scheduler::{Member, Place};
+use bowline_transport::unreliable::{OrderFilter, OutQueue};
+
+/// An open (channel, mode) pair of a session.
+#[derive(Clone, Debug)]
+pub struct Domain {
+    /// The next domain of the peer, or the next free one.
+    next: Link,
+    pub(crate) channel: ChannelId,
+    /// A CREDIT frame is to be sent.
+    pub(crate) credit_due: bool,
+    /// How many notes of what can be read name this domain.
+    pub(crate) notes: u16,
+    pub(crate) lane: Lane,
+    /// Its place among the peer's domains that have something to send.
+    pending: Place,
+}
+
+/// The state that a mode needs.
+#[derive(Clone, Debug)]
+pub(crate) enum Lane {
+    Unreliable { out: OutQueue },
+    Ordered { out: OutQueue, filter: OrderFilter },
+    Reliable { out: OutStream, stream: InStream },
+}
+
+impl Domain {
+    pub(crate) const fn new(next: Link, channel: ChannelId, lane: Lane) -> Self {
+        Self { next, channel, credit_due: false, notes: 0, lane, pending: Place::OUT }
+    }
+
+    pub(crate) const fn mode(&self) -> Mode {
+        match self.lane {
+            Lane::Unreliable { .. } => Mode::Unreliable,
+            Lane::Ordered { .. } => Mode::UnreliableOrdered,
+            Lane::Reliable { .. } => Mode::Reliable,
+        }
+    }
+
+    /// Whether something can be sent now.
+    pub(crate) fn is_pending(&self) -> bool {
+        match &self.lane {
+            Lane::Unreliable { out } | Lane::Ordered { out, .. } => out.is_pending(),
+            Lane::Reliable { out, .. } => out.is_pending(),
+        }
+    }
+
+    /// Bytes that wait to be sent or acknowledged.
+    pub(crate) fn queued(&self) -> u32 {
+        match &self.lane {
+            Lane::Unreliable { out } | Lane::Ordered { out, .. } => out.queued(),
+            Lane::Reliable { out, .. } => out.queued(),
+        }
+    }
+}
+
+impl Slot for Domain {
+    const VACANT: Self =
+        Self::new(Link::NONE, ChannelId(0), Lane::Unreliable { out: OutQueue::new(0) });
+
+    fn next(&self) -> Link {
+        self.next
+    }
+
+    fn set_next(&mut self, next: Link) {
+        self.next = next;
+    }
+}
+
+impl Member<0> for Domain {
+    fn place(&mut self) -> &mut Place {
+        &mut self.pending
+    }
+}

@@ -1,0 +1,735 @@
+//! Many sessions behind one socket.
+
+use bowline_core::{
+    Address, BufferTooShort, CancelError, CloseReason, DisconnectReason, DropReason, Event,
+    Incoming, Instant, Link, Machine, Messages, Outgoing, PeerId, Quota, Received, RefuseReason,
+    SendError, Tag, Transmit,
+};
+use bowline_crypto::KeyedMac;
+use bowline_transport::liveness::CallerClock;
+use bowline_transport::scheduler::Queue;
+use bowline_wire::native::{CloseCause, PacketHead, RefuseCode, is_session};
+
+use crate::config::{Config, ConfigError};
+use crate::handshake::{Answer, Cookies, Info};
+use crate::index::AddressHash;
+use crate::peer::{ACTIVE, BLOCKED, Peer, Phase, Promise, READY, STARVED};
+use crate::random::Random;
+use crate::receive::{Failed, Packet};
+use crate::reply::ReplyQueue;
+use crate::send::Refused;
+use crate::statistics::{EndpointStatistics, PathState, PeerStatistics};
+use crate::storage::{InUse, Need, Parts, Storage};
+
+/// Records that are lent before a packet is made, so that making it need not stop for more.
+const RECORDS_AHEAD: usize = 4;
+
+/// All sessions behind one socket, in both roles.
+///
+/// Drive it as [`Machine`] says; talk through it as [`Messages`] says. `S` is the memory: `Fixed`,
+/// `Heap`, or a `&mut` to either.
+#[derive(Debug)]
+pub struct Endpoint<S> {
+    pub(crate) storage: S,
+    pub(crate) context: Context,
+    /// Peers that have something to send.
+    pub(crate) active: Queue<ACTIVE>,
+    /// Peers that have something to tell.
+    pub(crate) ready: Queue<READY>,
+    /// Peers whose application waits for room.
+    blocked: Queue<BLOCKED>,
+    /// Peers that wait for memory to give credit for a message that has begun.
+    starved: Queue<STARVED>,
+    pub(crate) replies: ReplyQueue,
+    pub(crate) peers_quota: Quota,
+    pub(crate) generation: u32,
+    /// What [`Machine::poll_timeout`] answered last.
+    told: Option<Instant>,
+    /// Memory was given back since somebody who waits for it was last asked.
+    freed: bool,
+    pub(crate) statistics: EndpointStatistics,
+    pub(crate) info: Info,
+    pub(crate) answer: Option<Answer>,
+    pub(crate) query: Option<u64>,
+}
+
+/// What an endpoint's sessions share and are not memory.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) clock: CallerClock,
+    /// The latest time seen.
+    pub(crate) now: Instant,
+    pub(crate) random: Random,
+    pub(crate) hash: AddressHash,
+    pub(crate) cookies: Cookies,
+    pub(crate) promise: Promise,
+    /// Bits of a connection id that tell the slot.
+    pub(crate) slot_bits: u32,
+}
+
+/// Why a connection could not be begun. Nothing has changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// There is no memory for another session.
+    Full,
+    /// There is a session with this address.
+    AlreadyConnected(PeerId),
+    /// The payload does not fit a datagram.
+    PayloadTooLong {
+        /// Its length, in bytes.
+        len: usize,
+        /// The longest one, in bytes.
+        max: usize,
+    },
+}
+
+impl core::fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Full => f.write_str("no memory for another session"),
+            Self::AlreadyConnected(peer) => write!(f, "session {peer} has this address"),
+            Self::PayloadTooLong { len, max } => {
+                write!(f, "connect payload of {len} bytes is longer than {max}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ConnectError {}
+
+/// There is no such session, or it is not in a state for this.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct UnknownPeer;
+
+impl core::fmt::Display for UnknownPeer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("no such session, or not in a state for this")
+    }
+}
+
+impl core::error::Error for UnknownPeer {}
+
+/// What became of a broadcast.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Broadcast {
+    /// How many sessions took the message.
+    pub sent: u32,
+    /// How many did not; those without room get an [`Event::Writable`].
+    pub refused: u32,
+}
+
+impl<S: Storage> Endpoint<S> {
+    /// An endpoint for *plain* sessions: neither encrypted nor authenticated, for links where
+    /// nobody listens or forges.
+    ///
+    /// `seed` is 32 random bytes that are never used again; a machine that has none at start-up
+    /// mixes in what it gathers later ([`Self::add_entropy`]). `mac` makes cookies unforgeable and
+    /// random numbers of the seed.
+    ///
+    /// # Errors
+    ///
+    /// When `config` is no good, or `storage` does not hold what one session is promised.
+    pub fn plain(
+        config: Config,
+        mac: &'static dyn KeyedMac,
+        seed: &[u8; 32],
+        mut storage: S,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let parts = storage.parts();
+        if usize::from(config.channels) > parts.memory.channels {
+            return Err(ConfigError::Channels);
+        }
+        let promise = Promise::of(&config, parts.memory.pool.block_len());
+        let peers = parts.peers.ledger().limit();
+        if u64::from(promise.blocks()) * u64::from(peers)
+            > u64::from(parts.memory.pool.ledger().limit())
+            || u64::from(promise.records()) * u64::from(peers)
+                > u64::from(parts.memory.records.ledger().limit())
+        {
+            return Err(ConfigError::MemoryTooSmall {
+                blocks_per_peer: promise.blocks(),
+                records_per_peer: promise.records(),
+            });
+        }
+        let mut random = Random::new(mac, seed);
+        let hash = AddressHash { mac, key: random.next_key() };
+        let cookies = Cookies { mac, key: random.next_key() };
+        let slot_bits = u32::BITS - peers.saturating_sub(1).leading_zeros();
+        let clock = CallerClock::new();
+        let now = Instant::ZERO;
+        Ok(Self {
+            storage,
+            context: Context { config, clock, now, random, hash, cookies, promise, slot_bits },
+            active: Queue::EMPTY,
+            ready: Queue::EMPTY,
+            blocked: Queue::EMPTY,
+            starved: Queue::EMPTY,
+            replies: ReplyQueue::default(),
+            peers_quota: Quota::NONE,
+            generation: 0,
+            told: None,
+            freed: false,
+            statistics: EndpointStatistics::NONE,
+            info: Info::default(),
+            answer: None,
+            query: None,
+        })
+    }
+
+    /// Mixes randomness into the endpoint's own; never makes it worse.
+    pub fn add_entropy(&mut self, entropy: &[u8]) {
+        self.context.random.add_entropy(entropy);
+    }
+
+    /// The configuration.
+    pub const fn config(&self) -> &Config {
+        &self.context.config
+    }
+
+    /// What passed through this endpoint.
+    pub const fn statistics(&self) -> &EndpointStatistics {
+        &self.statistics
+    }
+
+    /// What passed between this side and `peer`.
+    pub fn peer_statistics(&mut self, peer: PeerId) -> Option<PeerStatistics> {
+        let parts = self.storage.parts();
+        let link = find(&parts, peer)?;
+        Some(parts.peers[link].statistics)
+    }
+
+    /// What is known of the path to `peer`.
+    pub fn path(&mut self, peer: PeerId) -> Option<PathState> {
+        use bowline_transport::congestion::Controller;
+        let parts = self.storage.parts();
+        let peer = &parts.peers[find(&parts, peer)?];
+        let mut queued = 0u32;
+        let mut at = peer.domains;
+        while let Some(link) = at.some() {
+            let domain = &parts.memory.domains[link];
+            queued = queued.saturating_add(domain.queued());
+            at = bowline_core::Slot::next(domain);
+        }
+        Some(PathState {
+            rtt: peer.rtt.smoothed(),
+            rtt_variation: peer.rtt.variation(),
+            rtt_min: peer.rtt.min(),
+            in_flight: peer.sent.in_flight(),
+            window: peer.window.window(),
+            queued,
+            datagram_max: peer.theirs.datagram_max,
+        })
+    }
+
+    /// The address of `peer`.
+    pub fn address(&mut self, peer: PeerId) -> Option<Address> {
+        let parts = self.storage.parts();
+        let link = find(&parts, peer)?;
+        Some(parts.peers[link].address)
+    }
+
+    /// Longest message that can be sent to `peer` in this mode now and later, in bytes.
+    pub fn message_max(&mut self, peer: PeerId, mode: bowline_core::Mode) -> Option<usize> {
+        let parts = self.storage.parts();
+        let link = find(&parts, peer)?;
+        parts.peers[link].message_max(&parts.memory, &self.context.config, mode)
+    }
+
+    /// How much of the memory is in use.
+    pub fn in_use(&mut self) -> InUse {
+        self.storage.parts().in_use()
+    }
+
+    /// The memory, to measure it.
+    pub const fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// The application will not call for a while: time stands still for all timeouts until
+    /// [`Self::resume`]. The peers' own timeouts go on.
+    pub fn suspend(&mut self) {
+        self.context.clock.suspend();
+    }
+
+    /// The application is back.
+    pub fn resume(&mut self, now: Instant) {
+        self.context.clock.resume(now);
+    }
+
+    /// Sends a message to every open session but `except`.
+    pub fn broadcast(
+        &mut self,
+        now: Instant,
+        message: Outgoing<'_>,
+        except: Option<PeerId>,
+    ) -> Broadcast {
+        let mut outcome = Broadcast::default();
+        let slots = self.storage.parts().peers.lent();
+        for slot in 0..slots {
+            let parts = self.storage.parts();
+            let peer = &parts.peers[Link::new(slot as u32)];
+            let id = PeerId::new(slot as u32, peer.generation);
+            if !matches!(peer.phase, Phase::Open) || except == Some(id) {
+                continue;
+            }
+            match self.send(now, id, message) {
+                Ok(()) => outcome.sent += 1,
+                Err(_) => outcome.refused += 1,
+            }
+        }
+        outcome
+    }
+
+    /// Closes a session once everything that was queued has been sent and acknowledged. Nothing
+    /// more can be sent meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such session, or it is not open.
+    pub fn finish(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        reason: CloseReason,
+    ) -> Result<(), UnknownPeer> {
+        let now = self.enter(now);
+        let mut parts = self.storage.parts();
+        let link = find(&parts, peer).ok_or(UnknownPeer)?;
+        let peer = &mut parts.peers[link];
+        if !matches!(peer.phase, Phase::Open) || peer.finishing.is_some() {
+            return Err(UnknownPeer);
+        }
+        peer.finishing = Some(reason);
+        self.settle(now, link);
+        Ok(())
+    }
+
+    /// Takes the time in, and answers it clamped to what was seen before.
+    pub(crate) fn enter(&mut self, now: Instant) -> Instant {
+        let now = self.context.clock.observe(now, self.told);
+        self.context.now = now;
+        now
+    }
+
+    /// After something happened to a session: carries out what follows from it, and sees to it that
+    /// the session is sent, told and woken for when it is due.
+    pub(crate) fn settle(&mut self, now: Instant, link: Link) {
+        let mut parts = self.storage.parts();
+        let context = &mut self.context;
+        let peer = &mut parts.peers[link];
+        if let Phase::Open = peer.phase {
+            if peer.misbehaved {
+                let reason = DisconnectReason::PeerMisbehaved;
+                peer.begin_close(&mut parts.memory, now, CloseCause::Misbehaviour, reason);
+            } else if let Some(reason) = peer.finishing
+                && peer.is_flushed(&parts.memory)
+            {
+                let reason = DisconnectReason::Closed(reason);
+                peer.begin_close(&mut parts.memory, now, CloseCause::Application, reason);
+            }
+        }
+        if matches!(peer.phase, Phase::Closed) && peer.is_listed {
+            peer.is_listed = false;
+            context.hash.remove(parts.index, &parts.peers, link);
+        }
+        let peer = &mut parts.peers[link];
+        let tells = peer.tells();
+        let wants = peer.wants_transmit(now);
+        let deadline = peer.deadline(&context.clock);
+        let starved = core::mem::take(&mut peer.is_starved);
+        if tells {
+            self.ready.push(&mut parts.peers, link);
+        }
+        if wants {
+            self.active.push(&mut parts.peers, link);
+        }
+        if starved {
+            self.starved.push(&mut parts.peers, link);
+        }
+        if let Some(deadline) = deadline {
+            parts.schedule.set_earlier(link.index(), deadline);
+        }
+    }
+
+    /// Lets expired timers act.
+    fn fire(&mut self, now: Instant) {
+        loop {
+            let mut parts = self.storage.parts();
+            let Some((slot, _)) = parts.schedule.earliest().filter(|(_, at)| *at <= now) else {
+                return;
+            };
+            let link = Link::new(slot as u32);
+            parts.schedule.set(slot, None);
+            parts.peers[link].on_timeout(&mut parts.memory, &self.context, now);
+            self.settle(now, link);
+            let mut parts = self.storage.parts();
+            // What could not be done just now is not tried again in the same breath.
+            if parts.schedule.deadline(slot).is_some_and(|at| at <= now) {
+                let later = now + bowline_core::Duration::from_millis(1);
+                parts.schedule.set(slot, Some(later));
+            }
+            self.freed = true;
+        }
+    }
+
+    /// Gives credit to who waited for memory.
+    fn feed_starved(&mut self, now: Instant) {
+        let mut first = None;
+        while let Some(link) = self.starved.front() {
+            if first == Some(link) {
+                return;
+            }
+            first = first.or(Some(link));
+            let mut parts = self.storage.parts();
+            self.starved.pop(&mut parts.peers);
+            let peer = &mut parts.peers[link];
+            if matches!(peer.phase, Phase::Open) {
+                peer.grant_all(&mut parts.memory, &self.context.config);
+                self.settle(now, link);
+            }
+        }
+    }
+
+    fn handle_packet(
+        &mut self,
+        now: Instant,
+        from: &Address,
+        datagram: &[u8],
+    ) -> Result<(), DropReason> {
+        let id_len = if self.context.config.connection_ids { 4 } else { 0 };
+        let (head, rest) =
+            PacketHead::parse(datagram, id_len).map_err(bowline_wire::Malformed::drop_reason)?;
+        let link = self.find_session(from, &head).ok_or(DropReason::Stray)?;
+        let packet = Packet { head, rest, datagram };
+        let outcome = loop {
+            let mut parts = self.storage.parts();
+            let peer = &mut parts.peers[link];
+            if peer.address != *from {
+                return Err(DropReason::WrongAddress);
+            }
+            let outcome = peer.handle(&mut parts.memory, &self.context, now, link.index(), &packet);
+            match outcome {
+                Err(Failed::Short(need)) if self.storage.grow(need) => {}
+                outcome => break outcome,
+            }
+        };
+        let mut parts = self.storage.parts();
+        let peer = &mut parts.peers[link];
+        let outcome = match outcome {
+            Ok(()) => Ok(()),
+            Err(Failed::Drop(reason)) => Err(reason),
+            Err(Failed::Short(_)) => Err(DropReason::Full),
+            Err(Failed::Misbehaved) => {
+                // Without integrity, an accident on the link could be the culprit.
+                peer.misbehaved |= peer.integrity != crate::config::Integrity::None;
+                Err(DropReason::Misbehaved)
+            }
+        };
+        if outcome.is_err() {
+            peer.statistics.datagrams_dropped = peer.statistics.datagrams_dropped.wrapping_add(1);
+        }
+        self.freed = true;
+        self.settle(now, link);
+        outcome
+    }
+
+    fn find_session(&mut self, from: &Address, head: &PacketHead) -> Option<Link> {
+        let parts = self.storage.parts();
+        if !self.context.config.connection_ids {
+            return self.context.hash.find(parts.index, &parts.peers, from);
+        }
+        let link = Link::new(head.connection_id & ((1 << self.context.slot_bits) - 1));
+        let peer = parts.peers.get(link)?;
+        (peer.own_id == Some(head.connection_id) && peer.is_listed).then_some(link)
+    }
+
+    fn transmit_session(
+        &mut self,
+        now: Instant,
+        link: Link,
+        buf: &mut [u8],
+    ) -> Result<Option<Transmit>, BufferTooShort> {
+        let mut parts = self.storage.parts();
+        if parts.memory.records.vacant() < RECORDS_AHEAD && self.storage.grow(Need::Record) {
+            parts = self.storage.parts();
+        } else {
+            parts = self.storage.parts();
+        }
+        let peer = &mut parts.peers[link];
+        let to = peer.address;
+        let len = peer.poll_transmit(&mut parts.memory, &mut self.context, now, buf)?;
+        let Some(len) = len else { return Ok(None) };
+        peer.statistics.datagrams_sent = peer.statistics.datagrams_sent.wrapping_add(1);
+        peer.statistics.bytes_sent += len as u64;
+        self.statistics.datagrams_sent += 1;
+        self.statistics.bytes_sent += len as u64;
+        self.freed = true;
+        Ok(Some(Transmit { to, len, segment_len: None, ecn: None }))
+    }
+
+    /// Gives a session's slot back, once the application knows and the peer was answered.
+    fn retire(&mut self, link: Link) {
+        let mut parts = self.storage.parts();
+        let peer = &mut parts.peers[link];
+        if !(peer.told_ended && matches!(peer.phase, Phase::Closed) && !peer.farewell_due) {
+            return;
+        }
+        peer.vacate(&mut parts.memory, link.index());
+        parts.schedule.set(link.index(), None);
+        self.active.remove(&mut parts.peers, link);
+        self.ready.remove(&mut parts.peers, link);
+        self.blocked.remove(&mut parts.peers, link);
+        self.starved.remove(&mut parts.peers, link);
+        parts.peers.give(&mut self.peers_quota, link);
+        self.freed = true;
+    }
+
+    /// Tells applications that wait for room when there is some.
+    fn unblock(&mut self) {
+        if !core::mem::take(&mut self.freed) || self.blocked.is_empty() {
+            return;
+        }
+        let mut parts = self.storage.parts();
+        let mut first = None;
+        while let Some(link) = self.blocked.front() {
+            if first == Some(link) {
+                return;
+            }
+            self.blocked.pop(&mut parts.peers);
+            let peer = &mut parts.peers[link];
+            let open = matches!(peer.phase, Phase::Open);
+            let room = peer.has_send_room(&parts.memory, &self.context.config, peer.wanted_blocks);
+            if open && room {
+                peer.tell_writable = true;
+                self.ready.push(&mut parts.peers, link);
+            } else if open {
+                first = first.or(Some(link));
+                self.blocked.push(&mut parts.peers, link);
+            }
+        }
+    }
+}
+
+impl<S: Storage> Machine for Endpoint<S> {
+    fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: Received,
+        datagram: &mut [u8],
+    ) -> Result<(), DropReason> {
+        let now = self.enter(now);
+        let outcome = match datagram.first() {
+            None => Err(DropReason::Truncated),
+            Some(&first) if is_session(first) => self.handle_packet(now, &from.from, datagram),
+            Some(_) => self.handle_handshake(now, &from.from, datagram),
+        };
+        match outcome {
+            Ok(()) => {
+                self.statistics.datagrams_received += 1;
+                self.statistics.bytes_received += datagram.len() as u64;
+            }
+            Err(reason) => self.statistics.count_drop(reason),
+        }
+        outcome
+    }
+
+    fn poll_transmit(
+        &mut self,
+        now: Instant,
+        buf: &mut [u8],
+    ) -> Result<Option<Transmit>, BufferTooShort> {
+        let now = self.enter(now);
+        self.fire(now);
+        if self.freed && !self.starved.is_empty() {
+            self.feed_starved(now);
+        }
+        if let Some(transmit) = self.transmit_reply(now, buf)? {
+            return Ok(Some(transmit));
+        }
+        while let Some(link) = self.active.front() {
+            let sent = self.transmit_session(now, link, buf)?;
+            let mut parts = self.storage.parts();
+            self.active.pop(&mut parts.peers);
+            if sent.is_some() {
+                self.settle(now, link);
+            } else {
+                let deadline = parts.peers[link].deadline(&self.context.clock);
+                if let Some(deadline) = deadline.filter(|deadline| *deadline > now) {
+                    parts.schedule.set_earlier(link.index(), deadline);
+                }
+            }
+            self.retire(link);
+            if sent.is_some() {
+                return Ok(sent);
+            }
+        }
+        Ok(None)
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        let at_once = !self.active.is_empty() || !self.replies.is_empty();
+        self.told = if at_once {
+            Some(self.context.now)
+        } else {
+            self.storage.parts().schedule.earliest().map(|(_, at)| at)
+        };
+        self.told
+    }
+}
+
+impl<S: Storage> Messages for Endpoint<S> {
+    #[inline]
+    fn send(&mut self, now: Instant, to: PeerId, message: Outgoing<'_>) -> Result<(), SendError> {
+        let now = self.enter(now);
+        loop {
+            let mut parts = self.storage.parts();
+            let link = find(&parts, to).ok_or(SendError::UnknownPeer)?;
+            let config = &self.context.config;
+            let peer = &mut parts.peers[link];
+            match peer.send(&mut parts.memory, config, link.index(), &message) {
+                Ok(()) => {
+                    if peer.wants_transmit(now) {
+                        self.active.push(&mut parts.peers, link);
+                    }
+                    return Ok(());
+                }
+                Err(Refused::Error(error)) => return Err(error),
+                Err(Refused::Short(need)) if self.storage.grow(need) => {}
+                Err(refused) => {
+                    let blocks = match refused {
+                        Refused::Full { blocks } => blocks,
+                        _ => 1,
+                    };
+                    let mut parts = self.storage.parts();
+                    parts.peers[link].wanted_blocks = blocks;
+                    self.blocked.push(&mut parts.peers, link);
+                    return Err(SendError::Full);
+                }
+            }
+        }
+    }
+
+    fn cancel(&mut self, to: PeerId, _tag: Tag) -> Result<(), CancelError> {
+        match find(&self.storage.parts(), to) {
+            Some(_) => Err(CancelError::Unsupported),
+            None => Err(CancelError::UnknownPeer),
+        }
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.unblock();
+        if self.answer.as_mut().is_some_and(|answer| core::mem::take(&mut answer.untold)) {
+            return Some(Event::Answered);
+        }
+        while let Some(link) = self.ready.front() {
+            let mut parts = self.storage.parts();
+            let peer = &mut parts.peers[link];
+            let id = PeerId::new(link.index() as u32, peer.generation);
+            if let Some(event) = peer.poll_event(id) {
+                self.retire(link);
+                return Some(event);
+            }
+            self.ready.pop(&mut parts.peers);
+        }
+        None
+    }
+
+    fn recv(&mut self, from: PeerId) -> Option<Incoming<'_>> {
+        let mut parts = self.storage.parts();
+        let link = find(&parts, from)?;
+        let peer = &mut parts.peers[link];
+        let message = peer.next_message(&mut parts.memory, &self.context.config);
+        self.freed = true;
+        if message.is_none() || peer.credit_due || peer.misbehaved {
+            self.settle(self.context.now, link);
+        }
+        let (channel, mode, at, len) = message?;
+        let (block, pos) = at.place();
+        let chunks = self.storage.parts().memory.pool.into_chunks(block, pos, len);
+        Some(Incoming::new(channel, mode, chunks))
+    }
+
+    fn close(&mut self, now: Instant, peer: PeerId, reason: CloseReason) {
+        let now = self.enter(now);
+        let mut parts = self.storage.parts();
+        let Some(link) = find(&parts, peer) else { return };
+        let peer = &mut parts.peers[link];
+        let reason = DisconnectReason::Closed(reason);
+        match peer.phase {
+            Phase::Open => {
+                peer.begin_close(&mut parts.memory, now, CloseCause::Application, reason);
+            }
+            Phase::Hello | Phase::Connect { .. } => peer.end(&mut parts.memory, reason),
+            Phase::Asked => {
+                let code = RefuseReason::ByApplication(CloseReason(0));
+                self.refuse_link(now, link, code, reason);
+            }
+            Phase::Vacant | Phase::Closing { .. } | Phase::Closed => return,
+        }
+        self.freed = true;
+        self.settle(now, link);
+    }
+}
+
+/// The session that `id` names, if it is still here.
+#[inline]
+pub(crate) fn find(parts: &Parts<'_>, id: PeerId) -> Option<Link> {
+    let link = Link::new(id.slot() as u32);
+    let peer = parts.peers.get(link)?;
+    let here = peer.generation == id.generation()
+        && !matches!(peer.phase, Phase::Vacant)
+        && !peer.told_ended;
+    here.then_some(link)
+}
+
+/// What a refusal says on the wire.
+pub(crate) const fn refuse_code(reason: RefuseReason) -> (RefuseCode, u32) {
+    match reason {
+        RefuseReason::Version(_) => (RefuseCode::Version, 0),
+        RefuseReason::Application => (RefuseCode::Application, 0),
+        RefuseReason::Limits => (RefuseCode::Limits, 0),
+        RefuseReason::ByApplication(reason) => (RefuseCode::ByApplication, reason.0),
+        _ => (RefuseCode::Full, 0),
+    }
+}
+
+impl Peer {
+    /// Whether there is an event of this session to tell.
+    fn tells(&self) -> bool {
+        self.tell_asked
+            || self.tell_connected
+            || self.tell_readable
+            || self.tell_writable
+            || self.ended.is_some() && matches!(self.phase, Phase::Closed) && !self.told_ended
+    }
+
+    /// The next event of this session, in a fixed order.
+    fn poll_event(&mut self, id: PeerId) -> Option<Event> {
+        if core::mem::take(&mut self.tell_asked) {
+            return Some(Event::Asked(id));
+        }
+        if core::mem::take(&mut self.tell_connected) {
+            return Some(Event::Connected(id));
+        }
+        if core::mem::take(&mut self.tell_readable) && !matches!(self.phase, Phase::Closing { .. })
+        {
+            return Some(Event::Readable(id));
+        }
+        if core::mem::take(&mut self.tell_writable) && matches!(self.phase, Phase::Open) {
+            return Some(Event::Writable(id));
+        }
+        match self.ended {
+            Some(reason) if matches!(self.phase, Phase::Closed) && !self.told_ended => {
+                self.told_ended = true;
+                Some(Event::Disconnected(id, reason))
+            }
+            _ => None,
+        }
+    }
+}

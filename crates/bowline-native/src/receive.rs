@@ -1,0 +1,850 @@
+//! Taking packets apart: check everything, then record, then apply.
+
+use bowline_core::serial::{ahead32, expand, expand_offset8};
+use bowline_core::{
+    ChannelId, CloseReason, DisconnectReason, DropReason, Duration, Instant, Link, Mode,
+};
+use bowline_transport::congestion::Controller;
+use bowline_transport::fragments::{self, Fragment};
+use bowline_transport::receive_window::Freshness;
+use bowline_transport::record::{List, Record};
+use bowline_transport::reliable::{Head, Ranges, Refused};
+use bowline_transport::run::Cursor;
+use bowline_wire::native::{
+    ACK_RANGES_MAX, AckBlock, CloseCause, DELAY_UNIT_US, Expanded, Frame, Frames, Integrity,
+    Offset, PacketHead, TRAILER_LEN, frames, messages,
+};
+
+use crate::config::Config;
+use crate::domain::Lane;
+use crate::endpoint::Context;
+use crate::peer::{Held, Peer, Phase};
+use crate::storage::{Memory, Need};
+
+/// Why a packet was not taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Failed {
+    Drop(DropReason),
+    /// The storage may have more of this.
+    Short(Need),
+    /// Against the rules.
+    Misbehaved,
+}
+
+impl From<DropReason> for Failed {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
+}
+
+impl From<bowline_wire::Malformed> for Failed {
+    fn from(malformed: bowline_wire::Malformed) -> Self {
+        Self::Drop(malformed.drop_reason())
+    }
+}
+
+/// A note in the order of arrival: where something can be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Note {
+    /// So many bytes of the inbox are messages of this channel and mode.
+    Inbox { channel: u8, ordered: bool, left: u32 },
+    /// The stream of this domain may be read up to this offset.
+    Stream { domain: Link, upto: u32 },
+    /// A message that was put together.
+    Assembly(Link),
+}
+
+impl Note {
+    const INBOX: u16 = 0;
+    const STREAM: u16 = 1;
+    const ASSEMBLY: u16 = 2;
+
+    pub(crate) fn of(record: &Record) -> Self {
+        match record.flags {
+            Self::STREAM => Self::Stream { domain: record.domain, upto: record.end },
+            Self::ASSEMBLY => Self::Assembly(record.domain),
+            _ => Self::Inbox {
+                channel: record.start as u8,
+                ordered: record.start > 0xFF,
+                left: record.end,
+            },
+        }
+    }
+
+    fn write(self, record: &mut Record) {
+        (record.flags, record.domain, record.start, record.end) = match self {
+            Self::Inbox { channel, ordered, left } => {
+                (Self::INBOX, Link::NONE, u32::from(channel) | u32::from(ordered) << 8, left)
+            }
+            Self::Stream { domain, upto } => (Self::STREAM, domain, 0, upto),
+            Self::Assembly(link) => (Self::ASSEMBLY, link, 0, 0),
+        };
+    }
+}
+
+/// What a packet would take if it were accepted.
+#[derive(Debug, Default)]
+struct Plan {
+    inbox: usize,
+    stream_blocks: usize,
+    records: usize,
+    fragments: fragments::Plan,
+    any_fragment: bool,
+    eliciting: bool,
+    any_frame: bool,
+}
+
+/// The acknowledgements of a packet, ready to be applied.
+struct Acks {
+    largest: u64,
+    delay: Duration,
+    ranges: heapless::Vec<(u64, u64), ACK_RANGES_MAX>,
+}
+
+/// A packet that has been told apart but not checked against the session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packet<'d> {
+    pub(crate) head: PacketHead,
+    /// What follows the head.
+    pub(crate) rest: &'d [u8],
+    pub(crate) datagram: &'d [u8],
+}
+
+impl Peer {
+    /// Takes in a packet of this session, whole or not at all.
+    pub(crate) fn receive(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        now: Instant,
+        slot: usize,
+        packet: &Packet<'_>,
+    ) -> Result<(), Failed> {
+        let (number, body) = self.open_packet(packet)?;
+        let (block, body) = AckBlock::parse(packet.head.ack, body)?;
+        let acks = match block {
+            Some(block) if number >= self.acks_from => self.check_acks(&block)?,
+            _ => None,
+        };
+        let plan = self.check_frames(memory, &context.config, slot, number, body)?;
+        if !plan.any_frame && block.is_none() {
+            return Err(DropReason::Malformed.into());
+        }
+        self.check_memory(memory, &context.config, &plan)?;
+
+        let arrival = self.received.record(number);
+        self.number_len_in = packet.head.number_len;
+        self.liveness.on_heard(context.clock.attended(now));
+        let in_order = arrival.in_order || !plan.eliciting;
+        let max_delay = context.config.ack_delay;
+        self.acks.on_packet(now, plan.eliciting, in_order, arrival.is_largest(), max_delay);
+        self.statistics.datagrams_received = self.statistics.datagrams_received.wrapping_add(1);
+        self.statistics.bytes_received += packet.datagram.len() as u64;
+        if let Some(acks) = acks {
+            self.acks_from = number + 1;
+            self.on_acks(memory, now, &acks);
+        }
+        self.apply_frames(memory, context, now, number, body);
+        Ok(())
+    }
+
+    /// Number and contents of a packet that is genuine and new.
+    fn open_packet<'d>(&self, packet: &Packet<'d>) -> Result<(u64, &'d [u8]), Failed> {
+        if packet.head.key_phase {
+            return Err(DropReason::Malformed.into());
+        }
+        let number = packet.head.expand_number(self.received.expected());
+        let body = match self.integrity {
+            Integrity::None if packet.head.number_len != 4 => {
+                return Err(DropReason::Malformed.into());
+            }
+            Integrity::None => packet.rest,
+            Integrity::Crc32 => {
+                let checked = packet.datagram.len().checked_sub(TRAILER_LEN);
+                let (covered, trailer) = checked
+                    .and_then(|len| packet.datagram.split_at_checked(len))
+                    .ok_or(DropReason::Truncated)?;
+                let checksum = self.crc_in.checksum(number, covered).to_be_bytes();
+                if trailer != checksum {
+                    return Err(DropReason::Corrupt.into());
+                }
+                let len =
+                    packet.rest.len().checked_sub(TRAILER_LEN).ok_or(DropReason::Truncated)?;
+                packet.rest.get(..len).ok_or(DropReason::Truncated)?
+            }
+        };
+        match self.received.check(number) {
+            Freshness::New => Ok((number, body)),
+            Freshness::Duplicate => Err(DropReason::Duplicate.into()),
+            Freshness::Stale => Err(DropReason::Stale.into()),
+        }
+    }
+
+    /// What a block acknowledges; nothing if that cannot be told.
+    fn check_acks(&self, block: &AckBlock<'_>) -> Result<Option<Acks>, Failed> {
+        let newest = self.next_number.wrapping_sub(1);
+        if newest < u64::from(self.initial_out) || self.next_number == 0 {
+            return Err(Failed::Misbehaved);
+        }
+        let largest = match block.expand_largest(self.acked, newest) {
+            Expanded::Largest(largest) => largest,
+            Expanded::Ambiguous => return Ok(None),
+            Expanded::NeverSent => return Err(Failed::Misbehaved),
+        };
+        block.check(largest)?;
+        let first = u64::from(self.initial_out);
+        let mut ranges = heapless::Vec::new();
+        for (start, end) in block.ranges(largest) {
+            // Form 1 names eight numbers, whether or not there were as many.
+            let start = if block.delay().is_none() { start.max(first) } else { start };
+            if start < first || (start..=end).contains(&self.skipped) {
+                return Err(Failed::Misbehaved);
+            }
+            let fits = ranges.push((start, end));
+            debug_assert!(fits.is_ok(), "the parser bounds them");
+        }
+        ranges.reverse();
+        let delay = u64::from(block.delay().unwrap_or(0)) * DELAY_UNIT_US;
+        let delay = Duration::from_micros(delay).min(self.theirs.ack_delay);
+        Ok(Some(Acks { largest, delay, ranges }))
+    }
+
+    /// Checks all frames of a packet; nothing changes but that domains are opened.
+    fn check_frames(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        slot: usize,
+        number: u64,
+        body: &[u8],
+    ) -> Result<Plan, Failed> {
+        let mut plan = Plan::default();
+        for frame in frames(body) {
+            let frame = frame?;
+            plan.any_frame = true;
+            plan.eliciting |= frame.is_ack_eliciting();
+            self.check_frame(memory, config, slot, number, &frame, &mut plan)?;
+        }
+        Ok(plan)
+    }
+
+    fn check_frame(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        slot: usize,
+        number: u64,
+        frame: &Frame<'_>,
+        plan: &mut Plan,
+    ) -> Result<(), Failed> {
+        match *frame {
+            Frame::Padding | Frame::Ping | Frame::Close { .. } => Ok(()),
+            Frame::Credit { channel, .. } => {
+                self.open_for(memory, config, slot, channel, Mode::Reliable).map(drop)
+            }
+            Frame::Unreliable { channel, ordered, messages: all } => {
+                let (mode, max) = if ordered {
+                    (Mode::UnreliableOrdered, config.ordered_max)
+                } else {
+                    (Mode::Unreliable, config.unreliable_max)
+                };
+                self.check_channel(channel)?;
+                if all.len() > max as usize
+                    && messages(all).any(|message| message.len() > max as usize)
+                {
+                    return Err(DropReason::OverLimit.into());
+                }
+                if ordered {
+                    let link = self.open_for(memory, config, slot, channel, mode)?;
+                    if let Lane::Ordered { filter, .. } = &memory.domains[link].lane
+                        && !filter.is_newer(2 * number)
+                    {
+                        return Ok(());
+                    }
+                }
+                plan.inbox += all.len();
+                plan.records += 1;
+                Ok(())
+            }
+            Frame::Fragment { channel, ordered, id, offset, total, data } => {
+                self.check_channel(channel)?;
+                let max = if ordered { config.ordered_max } else { config.unreliable_max };
+                if total > max {
+                    return Err(DropReason::OverLimit.into());
+                }
+                if ordered {
+                    self.open_for(memory, config, slot, channel, Mode::UnreliableOrdered)?;
+                }
+                let fragment = Fragment { channel, ordered, id, offset, total, data, number };
+                self.check_fragment(memory, config, &fragment, plan)
+            }
+            Frame::Reliable { channel, offset, data } => {
+                let link = self.open_for(memory, config, slot, channel, Mode::Reliable)?;
+                let Lane::Reliable { stream, .. } = &memory.domains[link].lane else {
+                    return Ok(());
+                };
+                let start = match offset {
+                    Offset::Long(start) => start,
+                    Offset::Short(_) if !stream.accepts_short_offset(number) => {
+                        return Err(DropReason::Stale.into());
+                    }
+                    Offset::Short(low) => expand_offset8(stream.base(), low),
+                };
+                let end = start.wrapping_add(data.len() as u32);
+                match stream.check(&memory.pool, start, end) {
+                    Ok((blocks, records)) => {
+                        plan.stream_blocks += blocks;
+                        plan.records += records;
+                        Ok(())
+                    }
+                    Err(Refused::OverCredit) => Err(Failed::Misbehaved),
+                    Err(Refused::Full { blocks }) => Err(Failed::Short(Need::Blocks(blocks))),
+                }
+            }
+            _ => Err(DropReason::Unexpected.into()),
+        }
+    }
+
+    fn check_fragment(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        fragment: &Fragment<'_>,
+        plan: &mut Plan,
+    ) -> Result<(), Failed> {
+        let blocks = memory.pool.blocks_for(fragment.total as usize);
+        let lent = fragments::Memory {
+            slots: &mut memory.assemblies,
+            slot_quota: &mut self.assembly_quota,
+            pool: &mut memory.pool,
+            block_quota: &mut self.inbox_blocks,
+        };
+        let checked =
+            self.reassembly.check(&lent, &config.incomplete, fragment, &mut plan.fragments);
+        plan.any_fragment = true;
+        plan.records += 1;
+        match checked {
+            Ok(()) => Ok(()),
+            Err(fragments::Refused::Full) if memory.assemblies.vacant() == 0 => {
+                Err(Failed::Short(Need::Assembly))
+            }
+            Err(fragments::Refused::Full) => Err(Failed::Short(Need::Blocks(blocks))),
+            Err(fragments::Refused::TooLong) => Err(DropReason::OverLimit.into()),
+            Err(_) => Err(DropReason::Malformed.into()),
+        }
+    }
+
+    fn check_channel(&self, channel: u8) -> Result<(), Failed> {
+        if u16::from(channel) < self.theirs.channels {
+            Ok(())
+        } else {
+            Err(DropReason::OverLimit.into())
+        }
+    }
+
+    fn open_for(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        slot: usize,
+        channel: u8,
+        mode: Mode,
+    ) -> Result<Link, Failed> {
+        self.check_channel(channel)?;
+        self.domain(memory, config, slot, ChannelId(channel), mode).map_err(Failed::Short)
+    }
+
+    /// Whether there is memory for all of a packet.
+    fn check_memory(
+        &self,
+        memory: &Memory<'_>,
+        config: &Config,
+        plan: &Plan,
+    ) -> Result<(), Failed> {
+        if plan.inbox > 0 {
+            if self.inbox.len() as usize + plan.inbox > config.inbox_max as usize {
+                return Err(DropReason::Full.into());
+            }
+            let needed = self.inbox.blocks_needed(&memory.pool, plan.inbox);
+            if needed > memory.pool.ledger().available(&self.inbox_blocks) as usize {
+                return Err(DropReason::Full.into());
+            }
+            if needed + plan.stream_blocks > memory.pool.vacant() {
+                return Err(Failed::Short(Need::Blocks(needed + plan.stream_blocks)));
+            }
+        } else if plan.stream_blocks > memory.pool.vacant() {
+            return Err(Failed::Short(Need::Blocks(plan.stream_blocks)));
+        }
+        if plan.stream_blocks > memory.pool.ledger().available(&self.stream_blocks) as usize {
+            return Err(DropReason::Full.into());
+        }
+        // Streams can do without a note; whatever else arrives cannot.
+        if plan.records > memory.records.available(&self.receive_records) {
+            if plan.records > memory.records.ledger().available(&self.receive_records) as usize {
+                return Err(DropReason::Full.into());
+            }
+            return Err(Failed::Short(Need::Record));
+        }
+        Ok(())
+    }
+
+    fn apply_frames(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        now: Instant,
+        number: u64,
+        body: &[u8],
+    ) {
+        let all: Frames<'_> = frames(body);
+        for frame in all {
+            let Ok(frame) = frame else { return };
+            match frame {
+                Frame::Credit { channel, limit } => self.on_credit(memory, channel, limit),
+                Frame::Close { cause, reason } => {
+                    self.on_close(memory, cause, reason);
+                    return;
+                }
+                Frame::Unreliable { channel, ordered, messages } => {
+                    self.on_messages(memory, number, channel, ordered, messages);
+                }
+                Frame::Fragment { channel, ordered, id, offset, total, data } => {
+                    let fragment = Fragment { channel, ordered, id, offset, total, data, number };
+                    self.on_fragment(memory, &context.config, now, &fragment);
+                }
+                Frame::Reliable { channel, offset, data } => {
+                    self.on_stream(memory, &context.config, number, channel, offset, data);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn known(&self, memory: &Memory<'_>, channel: u8, mode: Mode) -> Option<Link> {
+        // The list is short, and frames are few; the table needs the slot, which is not known here.
+        let mut at = self.domains;
+        while let Some(link) = at.some() {
+            let domain = &memory.domains[link];
+            if domain.channel.0 == channel && domain.mode() == mode {
+                return Some(link);
+            }
+            at = bowline_core::Slot::next(domain);
+        }
+        None
+    }
+
+    fn on_credit(&mut self, memory: &mut Memory<'_>, channel: u8, limit: u32) {
+        let Some(link) = self.known(memory, channel, Mode::Reliable) else { return };
+        let Lane::Reliable { out, .. } = &mut memory.domains[link].lane else { return };
+        if out.on_credit(limit) && out.is_pending() {
+            self.pending.push(&mut memory.domains, link);
+        }
+    }
+
+    fn on_close(&mut self, memory: &mut Memory<'_>, cause: CloseCause, reason: u32) {
+        let reason = match cause {
+            CloseCause::Application => DisconnectReason::ClosedByPeer(CloseReason(reason)),
+            CloseCause::Misbehaviour => DisconnectReason::AccusedByPeer,
+        };
+        self.end(memory, reason);
+        self.farewell_due = true;
+    }
+
+    fn on_messages(
+        &mut self,
+        memory: &mut Memory<'_>,
+        number: u64,
+        channel: u8,
+        ordered: bool,
+        all: &[u8],
+    ) {
+        if ordered
+            && let Some(link) = self.known(memory, channel, Mode::UnreliableOrdered)
+            && let Lane::Ordered { filter, .. } = &mut memory.domains[link].lane
+            && !filter.deliver(2 * number)
+        {
+            let late = messages(all).count() as u32;
+            self.statistics.messages_late = self.statistics.messages_late.wrapping_add(late);
+            return;
+        }
+        self.inbox.append(&mut memory.pool, &mut self.inbox_blocks, all);
+        let noted = self.note(memory, Note::Inbox { channel, ordered, left: all.len() as u32 });
+        debug_assert!(noted, "its record was checked");
+    }
+
+    fn on_fragment(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        now: Instant,
+        fragment: &Fragment<'_>,
+    ) {
+        let mut lent = fragments::Memory {
+            slots: &mut memory.assemblies,
+            slot_quota: &mut self.assembly_quota,
+            pool: &mut memory.pool,
+            block_quota: &mut self.inbox_blocks,
+        };
+        let before = self.reassembly.abandoned();
+        let inserted = self.reassembly.insert(&mut lent, &config.incomplete, now, fragment);
+        debug_assert!(inserted.is_ok(), "it was checked");
+        let given_up = self.reassembly.abandoned().wrapping_sub(before);
+        self.statistics.messages_incomplete =
+            self.statistics.messages_incomplete.wrapping_add(given_up);
+        let Ok(Some(link)) = inserted else { return };
+        let rank = fragments::rank(&memory.assemblies[link]);
+        if fragment.ordered
+            && let Some(domain) = self.known(memory, fragment.channel, Mode::UnreliableOrdered)
+            && let Lane::Ordered { filter, .. } = &mut memory.domains[domain].lane
+            && !filter.deliver(rank)
+        {
+            self.statistics.messages_late = self.statistics.messages_late.wrapping_add(1);
+            self.release_assembly(memory, link);
+            return;
+        }
+        if !self.note(memory, Note::Assembly(link)) {
+            debug_assert!(false, "its record was checked");
+            self.release_assembly(memory, link);
+        }
+    }
+
+    fn on_stream(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        number: u64,
+        channel: u8,
+        offset: Offset,
+        data: &[u8],
+    ) {
+        let Some(link) = self.known(memory, channel, Mode::Reliable) else { return };
+        let domain = &mut memory.domains[link];
+        let Lane::Reliable { stream, .. } = &mut domain.lane else { return };
+        let start = match offset {
+            Offset::Long(start) => start,
+            Offset::Short(low) => expand_offset8(stream.base(), low),
+        };
+        let ranges = &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
+        let written =
+            stream.write(&mut memory.pool, &mut self.stream_blocks, ranges, number, start, data);
+        debug_assert!(written.is_ok(), "it was checked");
+        if written == Ok(true) {
+            self.on_stream_moved(memory, config, link);
+        }
+    }
+
+    /// More of a stream has arrived in order.
+    fn on_stream_moved(&mut self, memory: &mut Memory<'_>, config: &Config, link: Link) {
+        let domain = &mut memory.domains[link];
+        let Lane::Reliable { stream, .. } = &mut domain.lane else { return };
+        let upto = stream.base();
+        if domain.notes == 0 {
+            if !stream.may_be_complete() {
+                return;
+            }
+            match stream.head(&memory.pool, upto, config.reliable_max) {
+                Head::Message { .. } => {}
+                Head::Partial => return self.grant(memory, config, link),
+                Head::Bad => {
+                    self.misbehaved = true;
+                    return;
+                }
+            }
+        }
+        if !self.note(memory, Note::Stream { domain: link, upto }) {
+            self.unnoted = true;
+            self.tell_readable = true;
+        }
+    }
+
+    /// Notes where something can be read, as part of the last note if it can be.
+    fn note(&mut self, memory: &mut Memory<'_>, note: Note) -> bool {
+        self.tell_readable = true;
+        if let Some(head) = self.notes.head.some() {
+            let tail = self.notes.tail;
+            debug_assert!(head.is_some());
+            let joined = match (Note::of(&memory.records[tail]), note) {
+                (
+                    Note::Inbox { channel, ordered, left },
+                    Note::Inbox { channel: c, ordered: o, left: more },
+                ) if channel == c && ordered == o => {
+                    Some(Note::Inbox { channel, ordered, left: left + more })
+                }
+                (Note::Stream { domain, .. }, Note::Stream { domain: d, upto }) if domain == d => {
+                    Some(Note::Stream { domain, upto })
+                }
+                _ => None,
+            };
+            if let Some(joined) = joined {
+                joined.write(&mut memory.records[tail]);
+                return true;
+            }
+        }
+        let Some(link) = memory.records.take(&mut self.receive_records) else { return false };
+        note.write(&mut memory.records[link]);
+        self.notes.push_back(&mut memory.records, link);
+        if let Note::Stream { domain, .. } = note {
+            memory.domains[domain].notes = memory.domains[domain].notes.saturating_add(1);
+        }
+        true
+    }
+
+    /// Raises the credit of a stream as far as memory allows.
+    pub(crate) fn grant(&mut self, memory: &mut Memory<'_>, config: &Config, link: Link) {
+        let domain = &mut memory.domains[link];
+        let Lane::Reliable { stream, .. } = &mut domain.lane else { return };
+        let grant = stream.grant(&mut memory.pool, &mut self.stream_blocks, config.credit_max);
+        if grant.raised {
+            domain.credit_due = true;
+            self.credit_due = true;
+        }
+        self.is_starved |= grant.starved;
+    }
+
+    /// Raises the credit of all streams as far as memory allows, after some was freed.
+    pub(crate) fn grant_all(&mut self, memory: &mut Memory<'_>, config: &Config) {
+        self.is_starved = false;
+        let mut at = self.domains;
+        while let Some(link) = at.some() {
+            self.grant(memory, config, link);
+            at = bowline_core::Slot::next(&memory.domains[link]);
+        }
+    }
+
+    /// The next message in order of arrival: channel, mode, place and length.
+    pub(crate) fn next_message(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+    ) -> Option<(ChannelId, Mode, Cursor, usize)> {
+        self.release_held(memory, config);
+        if matches!(self.phase, Phase::Vacant | Phase::Closing { .. }) {
+            return None;
+        }
+        loop {
+            let Some(link) = self.notes.head.some() else {
+                if !core::mem::take(&mut self.unnoted) {
+                    return None;
+                }
+                self.note_unnoted(memory);
+                if self.notes.is_empty() {
+                    return None;
+                }
+                continue;
+            };
+            let message = match Note::of(&memory.records[link]) {
+                Note::Inbox { channel, ordered, left } => {
+                    self.from_inbox(memory, link, channel, ordered, left)
+                }
+                Note::Stream { domain, upto } => self.from_stream(memory, config, domain, upto),
+                Note::Assembly(assembly) => self.from_assembly(memory, assembly),
+            };
+            if let Some(message) = message {
+                self.statistics.messages_received =
+                    self.statistics.messages_received.wrapping_add(1);
+                return Some(message);
+            }
+            self.pop_note(memory);
+        }
+    }
+
+    fn pop_note(&mut self, memory: &mut Memory<'_>) {
+        let Some(link) = self.notes.pop_front(&mut memory.records) else { return };
+        if let Note::Stream { domain, .. } = Note::of(&memory.records[link]) {
+            memory.domains[domain].notes = memory.domains[domain].notes.saturating_sub(1);
+        }
+        memory.records.give(&mut self.receive_records, link);
+    }
+
+    /// Notes, now that there are records, what could not be noted when it came.
+    fn note_unnoted(&mut self, memory: &mut Memory<'_>) {
+        let mut at = self.domains;
+        while let Some(link) = at.some() {
+            let domain = &memory.domains[link];
+            at = bowline_core::Slot::next(domain);
+            let Lane::Reliable { stream, .. } = &domain.lane else { continue };
+            let upto = stream.base();
+            if domain.notes == 0
+                && stream.readable() > 0
+                && stream.may_be_complete()
+                && !self.note(memory, Note::Stream { domain: link, upto })
+            {
+                self.unnoted = true;
+                return;
+            }
+        }
+    }
+
+    fn from_inbox(
+        &mut self,
+        memory: &mut Memory<'_>,
+        note: Link,
+        channel: u8,
+        ordered: bool,
+        left: u32,
+    ) -> Option<(ChannelId, Mode, Cursor, usize)> {
+        if left == 0 {
+            return None;
+        }
+        let (prefix, len, at) = self.inbox.front(&memory.pool)?;
+        let whole = (prefix + len) as u32;
+        memory.records[note].end = left.saturating_sub(whole);
+        self.held = Held::Inbox { len: whole };
+        let mode = if ordered { Mode::UnreliableOrdered } else { Mode::Unreliable };
+        Some((ChannelId(channel), mode, at, len))
+    }
+
+    fn from_stream(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        link: Link,
+        upto: u32,
+    ) -> Option<(ChannelId, Mode, Cursor, usize)> {
+        let domain = &mut memory.domains[link];
+        let channel = domain.channel;
+        let Lane::Reliable { stream, .. } = &mut domain.lane else { return None };
+        if ahead32(upto, stream.read_offset()) <= 0 {
+            return None;
+        }
+        match stream.head(&memory.pool, upto, config.reliable_max) {
+            Head::Message { prefix, len } => {
+                self.held = Held::Stream { domain: link, len: (prefix + len) as u32 };
+                Some((channel, Mode::Reliable, stream.place(&memory.pool, prefix), len))
+            }
+            Head::Partial => {
+                self.grant(memory, config, link);
+                None
+            }
+            Head::Bad => {
+                self.misbehaved = true;
+                None
+            }
+        }
+    }
+
+    fn from_assembly(
+        &mut self,
+        memory: &mut Memory<'_>,
+        link: Link,
+    ) -> Option<(ChannelId, Mode, Cursor, usize)> {
+        let message = &memory.assemblies[link];
+        let mode = if message.ordered() { Mode::UnreliableOrdered } else { Mode::Unreliable };
+        let found = (
+            ChannelId(message.channel()),
+            mode,
+            Cursor::at(message.first(), 0),
+            message.total() as usize,
+        );
+        self.held = Held::Assembly { link };
+        self.pop_note(memory);
+        Some(found)
+    }
+
+    /// Gives back the message that the application was reading.
+    pub(crate) fn release_held(&mut self, memory: &mut Memory<'_>, config: &Config) {
+        match core::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Nothing => {}
+            Held::Inbox { len } => {
+                self.inbox.consume(&mut memory.pool, &mut self.inbox_blocks, len as usize);
+            }
+            Held::Assembly { link } => self.release_assembly(memory, link),
+            Held::Stream { domain: link, len } => {
+                let Lane::Reliable { stream, .. } = &mut memory.domains[link].lane else { return };
+                stream.consume(&mut memory.pool, &mut self.stream_blocks, len as usize);
+                if matches!(self.phase, Phase::Open) {
+                    self.grant(memory, config, link);
+                }
+            }
+        }
+    }
+
+    fn on_acks(&mut self, memory: &mut Memory<'_>, now: Instant, acks: &Acks) {
+        let mut acked = self.sent.take_acked(&mut memory.records, &acks.ranges);
+        self.acked = acks.largest;
+        self.any_acked = true;
+        self.loss.on_ack(acks.largest);
+        let mut sample = None;
+        while let Some(link) = acked.pop_front(&mut memory.records) {
+            let record = memory.records[link];
+            if record.number == acks.largest as u32 {
+                sample = Some(now - record.at);
+            }
+            self.on_packet_acked(memory, now, link);
+            self.loss.on_progress();
+        }
+        if let Some(sample) = sample {
+            self.rtt.on_sample(sample, acks.delay);
+        }
+        self.detect_lost(memory, now);
+    }
+
+    fn on_packet_acked(&mut self, memory: &mut Memory<'_>, now: Instant, link: Link) {
+        let record = memory.records[link];
+        if record.flags & Record::REPORTS != 0 {
+            let near = self.received.largest().unwrap_or(0);
+            self.received.set_reported(expand(near, u64::from(record.reported), 4));
+        }
+        self.window.on_ack(now, record.at, u32::from(record.size), false, &self.rtt);
+        let mut at = record.more;
+        while let Some(range) = at.some() {
+            at = memory.records[range].next;
+            self.on_range_acked(memory, range);
+        }
+        memory.records[link].more = Link::NONE;
+        if record.flags & Record::CUT != 0 {
+            self.on_range_lost(memory, link);
+        } else {
+            self.on_range_acked(memory, link);
+        }
+        if record.flags & Record::CLOSE != 0 {
+            self.phase = Phase::Closed;
+        }
+    }
+
+    fn on_range_acked(&mut self, memory: &mut Memory<'_>, range: Link) {
+        let link = memory.records[range].domain;
+        let lane = link.some().map(|link| &mut memory.domains[link].lane);
+        let Some(Lane::Reliable { out, .. }) = lane else {
+            memory.records.give(&mut self.send_records, range);
+            return;
+        };
+        let mut ranges = Ranges { records: &mut memory.records, quota: &mut self.send_records };
+        out.on_acked(&mut memory.pool, &mut self.send_blocks, &mut ranges, range);
+    }
+
+    /// Finds out which packets are lost by now.
+    pub(crate) fn detect_lost(&mut self, memory: &mut Memory<'_>, now: Instant) {
+        let (mut lost, next): (List, _) =
+            self.sent.take_lost(&mut memory.records, &self.loss, &self.rtt, now);
+        self.loss_at = next;
+        while let Some(link) = lost.pop_front(&mut memory.records) {
+            let record = memory.records[link];
+            self.statistics.packets_lost = self.statistics.packets_lost.wrapping_add(1);
+            self.window.on_congestion(now, record.at, false);
+            if record.flags & Record::CREDIT != 0 {
+                self.resend_credits(memory);
+            }
+            let mut at = record.more;
+            while let Some(range) = at.some() {
+                at = memory.records[range].next;
+                self.on_range_lost(memory, range);
+            }
+            memory.records[link].more = Link::NONE;
+            self.on_range_lost(memory, link);
+        }
+    }
+
+    /// Whether everything that was queued has been sent and acknowledged.
+    pub(crate) fn is_flushed(&self, memory: &Memory<'_>) -> bool {
+        let mut at = self.domains;
+        while let Some(link) = at.some() {
+            let domain = &memory.domains[link];
+            if domain.queued() > 0 {
+                return false;
+            }
+            at = bowline_core::Slot::next(domain);
+        }
+        true
+    }
+}

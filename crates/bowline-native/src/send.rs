@@ -1,0 +1,148 @@
+//! Taking a message in from the application.
+
+use bowline_core::{Link, Mode, Outgoing, SendError};
+use bowline_transport::run::encode_prefix;
+
+use crate::config::Config;
+use crate::domain::Lane;
+use crate::peer::{Peer, Phase};
+use crate::storage::{Memory, Need};
+
+/// Why a message was not taken in, or what is missing for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refused {
+    Error(SendError),
+    /// The storage may have more of this.
+    Short(Need),
+    /// All that this peer may have is taken.
+    Full {
+        blocks: u32,
+    },
+}
+
+impl From<SendError> for Refused {
+    fn from(error: SendError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Peer {
+    /// Queues a message, all or nothing.
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        slot: usize,
+        message: &Outgoing<'_>,
+    ) -> Result<(), Refused> {
+        let len = message.len();
+        self.check_message(memory, config, message, len)?;
+        let link = self
+            .domain(memory, config, slot, message.channel, message.mode)
+            .map_err(Refused::Short)?;
+        let (bytes, prefix_len) = encode_prefix(len);
+        let prefix = bytes.get(..prefix_len).unwrap_or_default();
+        let needed = self.blocks_needed(memory, link, prefix_len + len);
+        if needed > 0 {
+            self.check_room(memory, config, needed)?;
+        }
+        let domain = &mut memory.domains[link];
+        let (pool, quota) = (&mut memory.pool, &mut self.send_blocks);
+        match &mut domain.lane {
+            Lane::Unreliable { out } | Lane::Ordered { out, .. } => {
+                out.append(pool, quota, prefix);
+                message.pieces.iter().for_each(|piece| out.append(pool, quota, piece));
+            }
+            Lane::Reliable { out, .. } => {
+                out.append(pool, quota, prefix);
+                message.pieces.iter().for_each(|piece| out.append(pool, quota, piece));
+            }
+        }
+        if domain.is_pending() {
+            self.pending.push(&mut memory.domains, link);
+        }
+        self.statistics.messages_sent = self.statistics.messages_sent.wrapping_add(1);
+        Ok(())
+    }
+
+    fn check_message(
+        &self,
+        memory: &Memory<'_>,
+        config: &Config,
+        message: &Outgoing<'_>,
+        len: usize,
+    ) -> Result<(), SendError> {
+        match self.phase {
+            Phase::Open => {}
+            Phase::Vacant => return Err(SendError::UnknownPeer),
+            Phase::Closing { .. } | Phase::Closed => return Err(SendError::Closing),
+            Phase::Hello | Phase::Connect { .. } | Phase::Asked => {
+                return Err(SendError::NotConnected);
+            }
+        }
+        if self.finishing.is_some() {
+            return Err(SendError::Closing);
+        }
+        if u16::from(message.channel.0) >= self.theirs.channels {
+            return Err(SendError::ChannelNotOpen { count: self.theirs.channels });
+        }
+        if message.tag.is_some() || message.time_to_live.is_some() || message.key.is_some() {
+            return Err(SendError::Unsupported);
+        }
+        let max = self.message_max(memory, config, message.mode).ok_or(SendError::Unsupported)?;
+        if len > max {
+            return Err(SendError::TooLong { len, max });
+        }
+        Ok(())
+    }
+
+    /// Longest message that this side's memory and the other side take in this mode, in bytes.
+    pub(crate) fn message_max(
+        &self,
+        memory: &Memory<'_>,
+        config: &Config,
+        mode: Mode,
+    ) -> Option<usize> {
+        let theirs = match mode {
+            Mode::Unreliable => self.theirs.unreliable_max,
+            Mode::UnreliableOrdered => self.theirs.ordered_max,
+            Mode::Reliable => self.theirs.reliable_max,
+            Mode::ReliableUnordered | Mode::ReliableLatest => return None,
+        };
+        let block_len = memory.pool.block_len();
+        let blocks = (config.send_max as usize / block_len.max(1)).max(1);
+        let pool = memory.pool.ledger().limit() as usize;
+        let own = (blocks.min(pool) * block_len).saturating_sub(4);
+        Some((theirs as usize).min(own))
+    }
+
+    fn blocks_needed(&self, memory: &Memory<'_>, link: Link, len: usize) -> u32 {
+        let needed = match &memory.domains[link].lane {
+            Lane::Unreliable { out } | Lane::Ordered { out, .. } => {
+                out.blocks_needed(&memory.pool, len)
+            }
+            Lane::Reliable { out, .. } => out.blocks_needed(&memory.pool, len),
+        };
+        needed as u32
+    }
+
+    /// Whether this peer may take `needed` more blocks for what it sends.
+    fn check_room(&self, memory: &Memory<'_>, config: &Config, needed: u32) -> Result<(), Refused> {
+        if !self.has_send_room(memory, config, needed) {
+            return Err(Refused::Full { blocks: needed });
+        }
+        if needed as usize > memory.pool.vacant() {
+            return Err(Refused::Short(Need::Blocks(needed as usize)));
+        }
+        Ok(())
+    }
+
+    /// Whether limits and promises allow `needed` more blocks for what this peer sends.
+    pub(crate) fn has_send_room(&self, memory: &Memory<'_>, config: &Config, needed: u32) -> bool {
+        let block_len = memory.pool.block_len().max(1) as u32;
+        let most = (config.send_max / block_len).max(1);
+        self.send_blocks.held() + needed <= most
+            && needed <= memory.pool.ledger().available(&self.send_blocks)
+    }
+}
