@@ -144,7 +144,8 @@ impl Config {
         if millis < 100 || millis > u64::from(bowline_wire::varint::MAX) {
             return Err(ConfigError::IdleTimeout);
         }
-        if longest > MESSAGE_LEN_MAX {
+        // On the shortest links CONNECT fits only with lengths of three bytes.
+        if longest > MESSAGE_LEN_MAX || self.datagram_max < 68 && longest >= 1 << 21 {
             return Err(ConfigError::MessageLen);
         }
         if self.credit == 0 || self.credit_max < self.credit || self.credit_max > MESSAGE_LEN_MAX {
@@ -173,7 +174,7 @@ pub enum ConfigError {
     AckDelay,
     /// `idle_timeout` is shorter than 100 ms, or absurdly long.
     IdleTimeout,
-    /// A message length is longer than the wire can carry.
+    /// A message length is longer than the wire can carry, or 2 MiB on a link of less than 68 bytes.
     MessageLen,
     /// `credit` is zero or more than `credit_max`.
     Credit,
@@ -201,7 +202,7 @@ impl core::fmt::Display for ConfigError {
             Self::IdleTimeout => {
                 f.write_str("idle_timeout is shorter than 100 ms or absurdly long")
             }
-            Self::MessageLen => f.write_str("a message length is longer than 2^28 - 1"),
+            Self::MessageLen => f.write_str("a message length is longer than the wire can carry"),
             Self::Credit => f.write_str("credit is zero or more than credit_max"),
             Self::Memory => f.write_str("a memory limit is zero, or a reserve more than its limit"),
             Self::InFlight => f.write_str("in_flight_max is zero"),

@@ -33,6 +33,8 @@ pub(crate) const STARVED: u8 = 4;
 const CLOSE_TRIES: u8 = 3;
 /// Round-trip time assumed before the first sample.
 const RTT_INITIAL: Duration = Duration::from_millis(200);
+/// Attempts of CONNECT, over about 5 s, after which the cookie may have expired.
+const COOKIE_TRIES: u8 = 4;
 /// Time between the first two attempts of a handshake datagram; it doubles from there.
 const HANDSHAKE_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -432,6 +434,9 @@ impl Peer {
 
     /// When the next attempt of a handshake datagram is due.
     pub(crate) fn next_attempt(&mut self, now: Instant) {
+        if self.tries >= COOKIE_TRIES && matches!(self.phase, Phase::Connect { .. }) {
+            self.phase = Phase::Hello;
+        }
         let doublings = u32::from(self.tries.min(3));
         self.tries = self.tries.saturating_add(1);
         self.repeat_at = now + HANDSHAKE_INTERVAL.saturating_mul(1 << doublings);
