@@ -9,6 +9,7 @@
 
 mod ground;
 mod input;
+mod native;
 mod outside;
 mod transport;
 mod wire;
@@ -20,6 +21,7 @@ fn run() {
     ground::exercise(&mut input);
     transport::exercise(&mut input);
     wire::exercise(&mut input);
+    native::exercise(&mut input);
     #[cfg(feature = "planted-panic")]
     planted_panic(&mut input);
 }

@@ -153,7 +153,8 @@ fn stream(input: &mut Input, pool: &mut Pool<'_>, records: &mut Slots<'_, Record
         }
         let (start, end) = (input.word(), input.word());
         keep(into.check(pool, start, end));
-        keep(into.write(pool, &mut blocks, &mut ranges, start, bytes));
+        keep(into.write(pool, &mut blocks, &mut ranges, input.long(), start, bytes));
+        keep(into.accepts_short_offset(input.long()));
         keep(into.head(pool, input.word(), input.word()));
         keep(into.place(pool, input.index()).read(pool, &mut [0; 16]));
         into.consume(pool, &mut blocks, input.index());
