@@ -277,7 +277,6 @@ impl Net {
         if let Some(path) = label.path {
             self.paths[path as usize].on_arrival(label.number);
         }
-        let node = NodeId::new(node as usize);
         let place = &mut self.nodes[node.index()];
         if !place.is_awake(self.now) {
             if !place.socket.push(id, len) {

@@ -106,6 +106,8 @@ mod path;
 mod pcap;
 mod rng;
 mod tap;
+mod traffic;
+mod wakes;
 
 pub use case::{BadSeed, Case, Guard};
 pub use counters::Counters;

@@ -97,3 +97,23 @@ impl Machine for Mailbox {
         (!self.outbox.is_empty()).then_some(Instant::ZERO)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_buffer_loses_nothing() {
+        let mut mailbox = Mailbox::new();
+        mailbox.send(Address::NONE, b"abc");
+        mailbox.send(Address::NONE, b"d");
+        let mut buf = [0; 3];
+        let short = mailbox.poll_transmit(Instant::ZERO, &mut buf[..2]);
+        assert_eq!(short, Err(BufferTooShort { needed: 3 }));
+        assert_eq!(mailbox.poll_timeout(), Some(Instant::ZERO));
+        let lens = [(); 3].map(|()| {
+            mailbox.poll_transmit(Instant::ZERO, &mut buf).unwrap().map(|transmit| transmit.len)
+        });
+        assert_eq!((lens, mailbox.poll_timeout()), ([Some(3), Some(1), None], None));
+    }
+}

@@ -1,19 +1,19 @@
 //! The network: who is on it and what lies between them.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr};
 
-use bowline_core::{Address, DropReason, Duration, Ecn, Entry, Instant, Schedule};
+use bowline_core::{Address, DropReason, Instant};
 
-use crate::flight::{Flights, Label};
+use crate::flight::Flights;
 use crate::node::Node;
 use crate::path::Path;
-use crate::pcap::{Pcap, Vantage};
-use crate::tap::{Taps, TraceHash};
-use crate::{Counters, Departure, Link, Loss, Rng, Sighting, Tap};
+use crate::tap::Taps;
+use crate::traffic::Filter;
+use crate::wakes::Wakes;
+use crate::{Counters, Link};
 
 /// A machine's place in the network: the one at this index of the slice that is driven.
 ///
@@ -52,9 +52,6 @@ impl core::fmt::Display for AddressTaken {
 
 impl core::error::Error for AddressTaken {}
 
-/// Decides which datagrams may enter their link.
-pub(crate) type Filter = Box<dyn FnMut(NodeId, &Sighting<'_>) -> bool>;
-
 /// A network of machines in virtual time. See the [crate documentation](crate) for how to drive
 /// it.
 ///
@@ -63,7 +60,7 @@ pub struct Net {
     pub(crate) seed: u64,
     pub(crate) now: Instant,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) addresses: BTreeMap<Address, u32>,
+    pub(crate) addresses: BTreeMap<Address, NodeId>,
     pub(crate) paths: Vec<Path>,
     pub(crate) default_link: Link,
     pub(crate) injected: Counters,
@@ -137,7 +134,7 @@ impl Net {
             return Err(AddressTaken);
         }
         let id = NodeId::new(self.nodes.len());
-        self.addresses.insert(address, id.0);
+        self.addresses.insert(address, id);
         self.nodes.push(Node::new(address));
         self.wakes.add_slot();
         self.is_due.push(false);
@@ -232,55 +229,13 @@ impl Net {
         new: Address,
     ) -> Result<Address, AddressTaken> {
         let id = node.into();
-        if self.addresses.get(&new).is_some_and(|&owner| owner != id.0) {
+        if self.addresses.get(&new).is_some_and(|&owner| owner != id) {
             return Err(AddressTaken);
         }
         let old = core::mem::replace(&mut self.node_mut(id).address, new);
         self.addresses.remove(&old);
-        self.addresses.insert(new, id.0);
+        self.addresses.insert(new, id);
         Ok(old)
-    }
-
-    /// Calls the machine of `node` only at `first` and every `interval` after, as a game does
-    /// that looks at its socket once per frame. In between, datagrams wait in its socket buffer.
-    ///
-    /// A `first` in the past only sets the phase.
-    ///
-    /// # Panics
-    ///
-    /// If `interval` is zero.
-    pub fn poll_every(&mut self, node: impl Into<NodeId>, first: Instant, interval: Duration) {
-        assert!(interval > Duration::ZERO, "a node cannot be polled every zero microseconds");
-        let (id, now) = (node.into(), self.now);
-        let next = self.node_mut(id).tick(now, first, interval);
-        self.wakes.set(id, Some(next));
-    }
-
-    /// Calls the machine of `node` whenever a datagram arrives or its timeout has passed, as
-    /// before any [`Self::poll_every`].
-    pub fn poll_when_due(&mut self, node: impl Into<NodeId>) {
-        let (id, now) = (node.into(), self.now);
-        self.node_mut(id).untick();
-        self.wakes.set(id, Some(now));
-    }
-
-    /// Freezes `node` in `from..to`: its machine is not called, and datagrams wait in its socket
-    /// buffer. At `to` it is called at once.
-    pub fn stall(&mut self, node: impl Into<NodeId>, from: Instant, to: Instant) {
-        let now = self.now;
-        self.node_mut(node).stall(now, from, to);
-    }
-
-    /// Sets how much may wait in the socket buffer of `node` while it is not called, in bytes,
-    /// with 28 bytes of headers for each datagram; 256 KiB before.
-    pub fn set_socket_buffer(&mut self, node: impl Into<NodeId>, bytes: usize) {
-        self.node_mut(node).socket.len_max = bytes;
-    }
-
-    /// Whether the caller of this machine looks after it at this instant. An application that
-    /// acts between steps leaves alone those for which it does not.
-    pub fn is_awake(&self, node: impl Into<NodeId>) -> bool {
-        self.node(node).is_awake(self.now)
     }
 
     /// The nodes whose machines were handed datagrams, or reached their timeout or their turn, in
@@ -289,123 +244,11 @@ impl Net {
         &self.due
     }
 
-    /// Sends a datagram from `node`, over the link, as though its machine had.
-    pub fn send(&mut self, node: impl Into<NodeId>, to: Address, bytes: &[u8]) -> Departure {
-        self.rounds = 0;
-        self.depart(node.into(), to, None, bytes)
-    }
-
-    /// Lets a datagram arrive at `at`, from wherever, over no link at all: forged, replayed, or
-    /// from somebody who is not on this network.
-    pub fn inject(&mut self, at: Instant, from: Address, to: Address, bytes: &[u8]) {
-        let (sent, number) = (self.now, self.injected.sent);
-        self.rounds = 0;
-        self.injected.sent += 1;
-        self.injected.sent_bytes += bytes.len() as u64;
-        let label = Label { from, to, ecn: None, sent, path: None, number };
-        self.flights.start(at.max(self.now), label, bytes, None);
-    }
-
-    /// Shows `tap` every datagram from now on.
-    pub fn add_tap(&mut self, tap: Box<dyn Tap>) {
-        self.taps().others.push(tap);
-    }
-
-    /// Lets only those datagrams enter their link for which `filter`, told the sender, says true;
-    /// for scripted losses. Replaces the filter before.
-    pub fn set_filter(&mut self, filter: impl FnMut(NodeId, &Sighting<'_>) -> bool + 'static) {
-        self.filter = Some(Box::new(filter));
-    }
-
-    /// Lets everything enter its link again.
-    pub fn clear_filter(&mut self) {
-        self.filter = None;
-    }
-
-    /// Starts to hash everything that is sent and everything that arrives. Costs time for each
-    /// byte.
-    pub fn start_trace(&mut self) {
-        self.taps().trace = Some(TraceHash::default());
-    }
-
-    /// The hash since [`Self::start_trace`].
-    pub fn trace(&self) -> Option<TraceHash> {
-        self.taps.as_ref()?.trace
-    }
-
-    /// Starts a capture of what can be seen from `vantage`; one before it is lost.
-    pub fn start_pcap(&mut self, vantage: Vantage) {
-        self.taps().capture = Some((vantage, Pcap::new()));
-    }
-
-    /// The capture since [`Self::start_pcap`], to look at or to [drain](Pcap::drain).
-    pub fn pcap(&mut self) -> Option<&mut Pcap> {
-        self.taps.as_mut()?.capture.as_mut().map(|(_, pcap)| pcap)
-    }
-
-    /// Sends `bytes` from `node` on the path to whoever has the address `to`.
-    pub(crate) fn depart(
-        &mut self,
-        node: NodeId,
-        to: Address,
-        ecn: Option<Ecn>,
-        bytes: &[u8],
-    ) -> Departure {
-        let from = self.node(node).address;
-        let seen = Sighting { at: self.now, from, to, ecn, bytes };
-        let Some(&target) = self.addresses.get(&to) else {
-            self.node_mut(node).unroutable += 1;
-            return self.watch_departure(node, &seen, Departure::Lost(Loss::Unroutable));
-        };
-        let path = self.path(node, NodeId(target));
-        let wanted = self.filter.as_mut().is_none_or(|filter| filter(node, &seen));
-        let passage = self.paths[path as usize].enter(self.now, bytes.len(), wanted);
-        let fate = self.watch_departure(node, &seen, Departure::from(&passage));
-        if let Ok(passage) = passage {
-            let number = passage.number;
-            let label = Label { from, to, ecn, sent: self.now, path: Some(path), number };
-            for copy in [Some(passage.first), passage.second].into_iter().flatten() {
-                self.flights.start(copy.at, label, bytes, copy.damage);
-            }
-        }
-        fate
-    }
-
-    fn watch_departure(&mut self, node: NodeId, seen: &Sighting<'_>, fate: Departure) -> Departure {
-        if let Some(taps) = &mut self.taps {
-            taps.departure(node, seen, fate);
-        }
-        fate
-    }
-
-    /// The path between two nodes, made if need be. Its luck depends on the seed and on who they
-    /// are, not on when it was made.
-    fn path(&mut self, from: NodeId, to: NodeId) -> u32 {
-        assert!(to.index() < self.nodes.len(), "{to:?} is not on the network");
-        let next = self.paths.len() as u32;
-        let paths = &mut self.node_mut(from).paths;
-        if paths.len() <= to.index() {
-            paths.resize(to.index() + 1, None);
-        }
-        let slot = &mut paths[to.index()];
-        if let Some(path) = *slot {
-            return path;
-        }
-        *slot = Some(next);
-        let rng = Rng::stream(self.seed, u64::from(from.0) << 32 | u64::from(to.0));
-        self.paths.push(Path::new(self.default_link, rng));
-        next
-    }
-
-    fn taps(&mut self) -> &mut Taps {
-        self.taps.get_or_insert_default()
-    }
-
-    fn node(&self, node: impl Into<NodeId>) -> &Node {
+    pub(crate) fn node(&self, node: impl Into<NodeId>) -> &Node {
         &self.nodes[node.into().index()]
     }
 
-    fn node_mut(&mut self, node: impl Into<NodeId>) -> &mut Node {
+    pub(crate) fn node_mut(&mut self, node: impl Into<NodeId>) -> &mut Node {
         &mut self.nodes[node.into().index()]
     }
 }
@@ -418,36 +261,5 @@ impl core::fmt::Debug for Net {
             .field("nodes", &self.nodes.len())
             .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()
-    }
-}
-
-/// The memory of a [`Schedule`] of when each node is to be called.
-#[derive(Debug, Default)]
-pub(crate) struct Wakes {
-    heap: Vec<Entry>,
-    places: Vec<u32>,
-    len: u32,
-}
-
-impl Wakes {
-    pub(crate) fn add_slot(&mut self) {
-        self.heap.push(Entry::NONE);
-        self.places.push(Schedule::UNPLACED);
-    }
-
-    pub(crate) fn set(&mut self, node: NodeId, at: Option<Instant>) {
-        self.view().set(node.index(), at);
-    }
-
-    pub(crate) fn set_earlier(&mut self, node: NodeId, at: Instant) {
-        self.view().set_earlier(node.index(), at);
-    }
-
-    pub(crate) fn earliest(&mut self) -> Option<(NodeId, Instant)> {
-        self.view().earliest().map(|(node, at)| (NodeId::new(node), at))
-    }
-
-    fn view(&mut self) -> Schedule<'_> {
-        Schedule::new(&mut self.heap, &mut self.places, &mut self.len)
     }
 }

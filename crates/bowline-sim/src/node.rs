@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use bowline_core::{Address, DropReason, Duration, Instant};
 
-use crate::UDP_OVERHEAD;
 use crate::flight::FlightId;
+use crate::{Net, NodeId, UDP_OVERHEAD};
 
 /// Bytes a socket buffer takes if nobody says otherwise.
 pub(crate) const SOCKET_LEN: usize = 256 * 1_024;
@@ -144,6 +144,51 @@ impl Socket {
         let (id, len) = self.waiting.pop_front()?;
         self.len -= len;
         Some(id)
+    }
+}
+
+/// How nodes are called.
+impl Net {
+    /// Calls the machine of `node` only at `first` and every `interval` after, as a game does
+    /// that looks at its socket once per frame. In between, datagrams wait in its socket buffer.
+    ///
+    /// A `first` in the past only sets the phase.
+    ///
+    /// # Panics
+    ///
+    /// If `interval` is zero.
+    pub fn poll_every(&mut self, node: impl Into<NodeId>, first: Instant, interval: Duration) {
+        assert!(interval > Duration::ZERO, "a node cannot be polled every zero microseconds");
+        let (id, now) = (node.into(), self.now);
+        let next = self.node_mut(id).tick(now, first, interval);
+        self.wakes.set(id, Some(next));
+    }
+
+    /// Calls the machine of `node` whenever a datagram arrives or its timeout has passed, as
+    /// before any [`Self::poll_every`].
+    pub fn poll_when_due(&mut self, node: impl Into<NodeId>) {
+        let (id, now) = (node.into(), self.now);
+        self.node_mut(id).untick();
+        self.wakes.set(id, Some(now));
+    }
+
+    /// Freezes `node` in `from..to`: its machine is not called, and datagrams wait in its socket
+    /// buffer. At `to` it is called at once.
+    pub fn stall(&mut self, node: impl Into<NodeId>, from: Instant, to: Instant) {
+        let now = self.now;
+        self.node_mut(node).stall(now, from, to);
+    }
+
+    /// Sets how much may wait in the socket buffer of `node` while it is not called, in bytes,
+    /// with 28 bytes of headers for each datagram; 256 KiB before.
+    pub fn set_socket_buffer(&mut self, node: impl Into<NodeId>, bytes: usize) {
+        self.node_mut(node).socket.len_max = bytes;
+    }
+
+    /// Whether the caller of this machine looks after it at this instant. An application that
+    /// acts between steps leaves alone those for which it does not.
+    pub fn is_awake(&self, node: impl Into<NodeId>) -> bool {
+        self.node(node).is_awake(self.now)
     }
 }
 

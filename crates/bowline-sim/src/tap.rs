@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bowline_core::{Address, Duration, Ecn, Instant};
 
 use crate::pcap::{Pcap, Vantage};
-use crate::{NodeId, Rng};
+use crate::{Net, NodeId, Rng};
 
 /// A datagram, seen somewhere.
 #[derive(Clone, Copy, Debug)]
@@ -170,6 +170,39 @@ impl Tap for TraceHash {
             Arrival::SocketFull => self.mix(u64::MAX),
             Arrival::Vanished => self.mix(u64::MAX - 1),
         }
+    }
+}
+
+/// Ways to watch.
+impl Net {
+    /// Shows `tap` every datagram from now on.
+    pub fn add_tap(&mut self, tap: Box<dyn Tap>) {
+        self.taps().others.push(tap);
+    }
+
+    /// Starts to hash everything that is sent and everything that arrives. Costs time for each
+    /// byte.
+    pub fn start_trace(&mut self) {
+        self.taps().trace = Some(TraceHash::default());
+    }
+
+    /// The hash since [`Self::start_trace`].
+    pub fn trace(&self) -> Option<TraceHash> {
+        self.taps.as_ref()?.trace
+    }
+
+    /// Starts a capture of what can be seen from `vantage`; one before it is lost.
+    pub fn start_pcap(&mut self, vantage: Vantage) {
+        self.taps().capture = Some((vantage, Pcap::new()));
+    }
+
+    /// The capture since [`Self::start_pcap`], to look at or to [drain](Pcap::drain).
+    pub fn pcap(&mut self) -> Option<&mut Pcap> {
+        self.taps.as_mut()?.capture.as_mut().map(|(_, pcap)| pcap)
+    }
+
+    fn taps(&mut self) -> &mut Taps {
+        self.taps.get_or_insert_default()
     }
 }
 
