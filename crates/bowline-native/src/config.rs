@@ -127,6 +127,18 @@ impl Config {
         }
     }
 
+    /// Lowers what is announced to what memory can hold when all are promised theirs, `common` blocks
+    /// being left: half of it for one long reliable message, the other half for who sends.
+    pub(crate) fn fit_memory(&mut self, common: u32, block_len: usize) {
+        let bytes = |blocks: u64| u32::try_from(blocks * block_len as u64).unwrap_or(u32::MAX);
+        let half = bytes(u64::from(common / 2)).saturating_sub(4);
+        let packet = u32::from(self.datagram_max) / 2;
+        self.reliable_max = self.reliable_max.min(half.max(self.credit.saturating_sub(4)));
+        let whole = half.min(self.incomplete.bytes).max(packet);
+        self.ordered_max = self.ordered_max.min(whole);
+        self.unreliable_max = self.unreliable_max.min(whole);
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let longest = self.reliable_max.max(self.ordered_max).max(self.unreliable_max);
         if (self.datagram_max as usize) < bowline_wire::native::DATAGRAM_MIN

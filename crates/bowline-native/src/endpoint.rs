@@ -7,6 +7,7 @@ use bowline_core::{
 };
 use bowline_crypto::KeyedMac;
 use bowline_transport::liveness::CallerClock;
+use bowline_transport::reliable::InStream;
 use bowline_transport::scheduler::Queue;
 use bowline_wire::native::{CloseCause, PacketHead, RefuseCode, is_session};
 
@@ -45,12 +46,23 @@ pub struct Endpoint<S> {
     pub(crate) generation: u32,
     /// What [`Machine::poll_timeout`] answered last.
     told: Option<Instant>,
-    /// Memory was given back since somebody who waits for it was last asked.
-    freed: bool,
+    /// Memory was given back since the blocked, and the starved, were last looked at.
+    freed: Freed,
     pub(crate) statistics: EndpointStatistics,
     pub(crate) info: Info,
     pub(crate) answer: Option<Answer>,
     pub(crate) query: Option<u64>,
+}
+
+/// Who has not been asked yet since memory was given back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Freed {
+    blocked: bool,
+    starved: bool,
+}
+
+impl Freed {
+    const ALL: Self = Self { blocked: true, starved: true };
 }
 
 /// What an endpoint's sessions share and are not memory.
@@ -64,6 +76,10 @@ pub(crate) struct Context {
     pub(crate) hash: AddressHash,
     pub(crate) cookies: Cookies,
     pub(crate) promise: Promise,
+    /// Blocks that the longest reliable message takes: kept for one that has begun to arrive.
+    pub(crate) long_blocks: u32,
+    /// Blocks that are promised to nobody.
+    pub(crate) common_blocks: u32,
     /// Bits of a connection id that tell the slot.
     pub(crate) slot_bits: u32,
 }
@@ -135,7 +151,7 @@ impl<S: Storage> Endpoint<S> {
     ///
     /// When `config` is no good, or `storage` does not hold what one session is promised.
     pub fn plain(
-        config: Config,
+        mut config: Config,
         mac: &'static dyn KeyedMac,
         seed: &[u8; 32],
         mut storage: S,
@@ -145,7 +161,8 @@ impl<S: Storage> Endpoint<S> {
         if usize::from(config.channels) > parts.memory.channels {
             return Err(ConfigError::Channels);
         }
-        let promise = Promise::of(&config, parts.memory.pool.block_len());
+        let block_len = parts.memory.pool.block_len();
+        let promise = Promise::of(&config, block_len);
         let peers = parts.peers.ledger().limit();
         if u64::from(promise.blocks()) * u64::from(peers)
             > u64::from(parts.memory.pool.ledger().limit())
@@ -157,6 +174,9 @@ impl<S: Storage> Endpoint<S> {
                 records_per_peer: promise.records(),
             });
         }
+        let common = parts.memory.pool.ledger().limit() - promise.blocks() * peers;
+        config.fit_memory(common, block_len);
+        let long_blocks = InStream::blocks_for_credit(config.reliable_max, block_len).min(common);
         let mut random = Random::new(mac, seed);
         let hash = AddressHash { mac, key: random.next_key() };
         let cookies = Cookies { mac, key: random.next_key() };
@@ -165,7 +185,18 @@ impl<S: Storage> Endpoint<S> {
         let now = Instant::ZERO;
         Ok(Self {
             storage,
-            context: Context { config, clock, now, random, hash, cookies, promise, slot_bits },
+            context: Context {
+                config,
+                clock,
+                now,
+                random,
+                hash,
+                cookies,
+                promise,
+                long_blocks,
+                common_blocks: common,
+                slot_bits,
+            },
             active: Queue::EMPTY,
             ready: Queue::EMPTY,
             blocked: Queue::EMPTY,
@@ -174,7 +205,7 @@ impl<S: Storage> Endpoint<S> {
             peers_quota: Quota::NONE,
             generation: 0,
             told: None,
-            freed: false,
+            freed: Freed::default(),
             statistics: EndpointStatistics::NONE,
             info: Info::default(),
             answer: None,
@@ -238,7 +269,7 @@ impl<S: Storage> Endpoint<S> {
     pub fn message_max(&mut self, peer: PeerId, mode: bowline_core::Mode) -> Option<usize> {
         let parts = self.storage.parts();
         let link = find(&parts, peer)?;
-        parts.peers[link].message_max(&parts.memory, &self.context.config, mode)
+        parts.peers[link].message_max(&parts.memory, &self.context, mode)
     }
 
     /// How much of the memory is in use.
@@ -341,7 +372,7 @@ impl<S: Storage> Endpoint<S> {
         let peer = &mut parts.peers[link];
         let tells = peer.tells();
         let wants = peer.wants_transmit(now);
-        let deadline = peer.deadline(&context.clock);
+        let deadline = peer.deadline(&context.config, &context.clock);
         let starved = core::mem::take(&mut peer.is_starved);
         if tells {
             self.ready.push(&mut parts.peers, link);
@@ -374,7 +405,7 @@ impl<S: Storage> Endpoint<S> {
                 let later = now + bowline_core::Duration::from_millis(1);
                 parts.schedule.set(slot, Some(later));
             }
-            self.freed = true;
+            self.freed = Freed::ALL;
         }
     }
 
@@ -390,7 +421,7 @@ impl<S: Storage> Endpoint<S> {
             self.starved.pop(&mut parts.peers);
             let peer = &mut parts.peers[link];
             if matches!(peer.phase, Phase::Open) {
-                peer.grant_all(&mut parts.memory, &self.context.config);
+                peer.grant_all(&mut parts.memory, &self.context, now);
                 self.settle(now, link);
             }
         }
@@ -434,7 +465,7 @@ impl<S: Storage> Endpoint<S> {
         if outcome.is_err() {
             peer.statistics.datagrams_dropped = peer.statistics.datagrams_dropped.wrapping_add(1);
         }
-        self.freed = true;
+        self.freed = Freed::ALL;
         self.settle(now, link);
         outcome
     }
@@ -455,12 +486,10 @@ impl<S: Storage> Endpoint<S> {
         link: Link,
         buf: &mut [u8],
     ) -> Result<Option<Transmit>, BufferTooShort> {
-        let mut parts = self.storage.parts();
-        if parts.memory.records.vacant() < RECORDS_AHEAD && self.storage.grow(Need::Record) {
-            parts = self.storage.parts();
-        } else {
-            parts = self.storage.parts();
+        if self.storage.parts().memory.records.vacant() < RECORDS_AHEAD {
+            self.storage.grow(Need::Record);
         }
+        let mut parts = self.storage.parts();
         let peer = &mut parts.peers[link];
         let to = peer.address;
         let len = peer.poll_transmit(&mut parts.memory, &mut self.context, now, buf)?;
@@ -469,7 +498,7 @@ impl<S: Storage> Endpoint<S> {
         peer.statistics.bytes_sent += len as u64;
         self.statistics.datagrams_sent += 1;
         self.statistics.bytes_sent += len as u64;
-        self.freed = true;
+        self.freed = Freed::ALL;
         Ok(Some(Transmit { to, len, segment_len: None, ecn: None }))
     }
 
@@ -487,12 +516,12 @@ impl<S: Storage> Endpoint<S> {
         self.blocked.remove(&mut parts.peers, link);
         self.starved.remove(&mut parts.peers, link);
         parts.peers.give(&mut self.peers_quota, link);
-        self.freed = true;
+        self.freed = Freed::ALL;
     }
 
     /// Tells applications that wait for room when there is some.
     fn unblock(&mut self) {
-        if !core::mem::take(&mut self.freed) || self.blocked.is_empty() {
+        if !core::mem::take(&mut self.freed.blocked) || self.blocked.is_empty() {
             return;
         }
         let mut parts = self.storage.parts();
@@ -504,7 +533,7 @@ impl<S: Storage> Endpoint<S> {
             self.blocked.pop(&mut parts.peers);
             let peer = &mut parts.peers[link];
             let open = matches!(peer.phase, Phase::Open);
-            let room = peer.has_send_room(&parts.memory, &self.context.config, peer.wanted_blocks);
+            let room = peer.has_send_room(&parts.memory, &self.context, peer.wanted_blocks);
             if open && room {
                 peer.tell_writable = true;
                 self.ready.push(&mut parts.peers, link);
@@ -546,7 +575,7 @@ impl<S: Storage> Machine for Endpoint<S> {
     ) -> Result<Option<Transmit>, BufferTooShort> {
         let now = self.enter(now);
         self.fire(now);
-        if self.freed && !self.starved.is_empty() {
+        if core::mem::take(&mut self.freed.starved) && !self.starved.is_empty() {
             self.feed_starved(now);
         }
         if let Some(transmit) = self.transmit_reply(now, buf)? {
@@ -559,9 +588,12 @@ impl<S: Storage> Machine for Endpoint<S> {
             if sent.is_some() {
                 self.settle(now, link);
             } else {
-                let deadline = parts.peers[link].deadline(&self.context.clock);
-                if let Some(deadline) = deadline.filter(|deadline| *deadline > now) {
-                    parts.schedule.set_earlier(link.index(), deadline);
+                // Something is due and cannot be sent: too much is unacknowledged, or there is no record.
+                let peer = &mut parts.peers[link];
+                peer.farewell_due = false;
+                if let Some(deadline) = peer.deadline(&self.context.config, &self.context.clock) {
+                    let later = now + bowline_core::Duration::from_millis(10);
+                    parts.schedule.set_earlier(link.index(), deadline.max(later));
                 }
             }
             self.retire(link);
@@ -590,9 +622,8 @@ impl<S: Storage> Messages for Endpoint<S> {
         loop {
             let mut parts = self.storage.parts();
             let link = find(&parts, to).ok_or(SendError::UnknownPeer)?;
-            let config = &self.context.config;
             let peer = &mut parts.peers[link];
-            match peer.send(&mut parts.memory, config, link.index(), &message) {
+            match peer.send(&mut parts.memory, &self.context, link.index(), &message) {
                 Ok(()) => {
                     if peer.wants_transmit(now) {
                         self.active.push(&mut parts.peers, link);
@@ -644,9 +675,9 @@ impl<S: Storage> Messages for Endpoint<S> {
         let mut parts = self.storage.parts();
         let link = find(&parts, from)?;
         let peer = &mut parts.peers[link];
-        let message = peer.next_message(&mut parts.memory, &self.context.config);
-        self.freed = true;
-        if message.is_none() || peer.credit_due || peer.misbehaved {
+        let message = peer.next_message(&mut parts.memory, &self.context);
+        self.freed = Freed::ALL;
+        if message.is_none() || peer.credit_due || peer.misbehaved || peer.is_starved {
             self.settle(self.context.now, link);
         }
         let (channel, mode, at, len) = message?;
@@ -672,7 +703,7 @@ impl<S: Storage> Messages for Endpoint<S> {
             }
             Phase::Vacant | Phase::Closing { .. } | Phase::Closed => return,
         }
-        self.freed = true;
+        self.freed = Freed::ALL;
         self.settle(now, link);
     }
 }

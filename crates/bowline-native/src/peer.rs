@@ -157,6 +157,9 @@ pub struct Peer {
     pub(crate) misbehaved: bool,
     /// A message that has begun waits for memory before it gets credit.
     pub(crate) is_starved: bool,
+    /// The domain whose message has more credit than its window, and when more of it arrived.
+    pub(crate) long: Link,
+    pub(crate) long_moved: Instant,
     pub(crate) statistics: PeerStatistics,
 }
 
@@ -264,6 +267,8 @@ impl Slot for Peer {
         finishing: None,
         misbehaved: false,
         is_starved: false,
+        long: Link::NONE,
+        long_moved: Instant::ZERO,
         statistics: PeerStatistics::NONE,
     };
 
@@ -451,11 +456,10 @@ impl Peer {
         channel: ChannelId,
         mode: Mode,
     ) -> Result<Link, Need> {
-        let row = slot * memory.channels + usize::from(channel.0);
-        let known = memory.table.get(row).and_then(|row| row.get(mode as usize));
-        if let Some(link) = known.and_then(|link| link.some()) {
+        if let Some(link) = memory.domain(slot, channel.0, mode) {
             return Ok(link);
         }
+        let row = slot * memory.channels + usize::from(channel.0);
         self.open_domain(memory, config, row, channel, mode)
     }
 
@@ -551,6 +555,7 @@ impl Peer {
             }
         }
         self.unnoted = false;
+        self.long = Link::NONE;
     }
 
     pub(crate) fn release_assembly(&mut self, memory: &mut Memory<'_>, link: Link) {
@@ -621,7 +626,7 @@ impl Peer {
     }
 
     /// When this session wants attention next, if nothing else happens.
-    pub(crate) fn deadline(&self, clock: &CallerClock) -> Option<Instant> {
+    pub(crate) fn deadline(&self, config: &Config, clock: &CallerClock) -> Option<Instant> {
         match self.phase {
             Phase::Vacant | Phase::Closed => None,
             Phase::Hello | Phase::Connect { .. } | Phase::Asked | Phase::Closing { .. } => {
@@ -640,6 +645,9 @@ impl Peer {
                         &self.rtt,
                         self.theirs.ack_delay,
                     ));
+                }
+                if self.long.is_some() {
+                    at = at.min(self.long_moved + config.idle_timeout);
                 }
                 if let Some(due) = self.reassembly.deadline() {
                     at = at.min(due);

@@ -8,11 +8,11 @@ use bowline_transport::congestion::Controller;
 use bowline_transport::fragments::{self, Fragment};
 use bowline_transport::receive_window::Freshness;
 use bowline_transport::record::{List, Record};
-use bowline_transport::reliable::{Head, Ranges, Refused};
+use bowline_transport::reliable::{GrantLimits, Head, Ranges, Refused};
 use bowline_transport::run::Cursor;
 use bowline_wire::native::{
-    ACK_RANGES_MAX, AckBlock, CloseCause, DELAY_UNIT_US, Expanded, Frame, Frames, Integrity,
-    Offset, PacketHead, TRAILER_LEN, frames, messages,
+    ACK_RANGES_MAX, AckBlock, CloseCause, DELAY_UNIT_US, Expanded, Frame, Integrity, Offset,
+    PacketHead, TRAILER_LEN, frames, messages,
 };
 
 use crate::config::Config;
@@ -126,6 +126,9 @@ impl Peer {
             Some(block) if number >= self.acks_from => self.check_acks(&block)?,
             _ => None,
         };
+        if matches!(self.phase, Phase::Closing { .. }) {
+            return self.receive_last(memory, now, number, acks, body);
+        }
         let plan = self.check_frames(memory, &context.config, slot, number, body)?;
         if !plan.any_frame && block.is_none() {
             return Err(DropReason::Malformed.into());
@@ -144,7 +147,33 @@ impl Peer {
             self.acks_from = number + 1;
             self.on_acks(memory, now, &acks);
         }
-        self.apply_frames(memory, context, now, number, body);
+        self.apply_frames(memory, context, now, slot, number, body);
+        Ok(())
+    }
+
+    /// While this side says goodbye only acknowledgements count, and the other's goodbye. Nothing else
+    /// is taken in, so nothing else is acknowledged.
+    fn receive_last(
+        &mut self,
+        memory: &mut Memory<'_>,
+        now: Instant,
+        number: u64,
+        acks: Option<Acks>,
+        body: &[u8],
+    ) -> Result<(), Failed> {
+        if let Some(acks) = acks {
+            self.acks_from = number + 1;
+            self.on_acks(memory, now, &acks);
+        }
+        for frame in frames(body) {
+            if let Frame::Close { cause, reason } = frame? {
+                let arrival = self.received.record(number);
+                let largest = arrival.is_largest();
+                self.acks.on_packet(now, true, arrival.in_order, largest, Duration::ZERO);
+                self.on_close(memory, cause, reason);
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -366,7 +395,10 @@ impl Peer {
                 return Err(DropReason::Full.into());
             }
             let needed = self.inbox.blocks_needed(&memory.pool, plan.inbox);
-            if needed > memory.pool.ledger().available(&self.inbox_blocks) as usize {
+            // Fragments in the same packet were checked as if nothing else were in it.
+            if needed + plan.fragments.blocks() as usize
+                > memory.pool.ledger().available(&self.inbox_blocks) as usize
+            {
                 return Err(DropReason::Full.into());
             }
             if needed + plan.stream_blocks > memory.pool.vacant() {
@@ -393,48 +425,36 @@ impl Peer {
         memory: &mut Memory<'_>,
         context: &Context,
         now: Instant,
+        slot: usize,
         number: u64,
         body: &[u8],
     ) {
-        let all: Frames<'_> = frames(body);
-        for frame in all {
+        for frame in frames(body) {
             let Ok(frame) = frame else { return };
             match frame {
-                Frame::Credit { channel, limit } => self.on_credit(memory, channel, limit),
+                Frame::Credit { channel, limit } => self.on_credit(memory, slot, channel, limit),
                 Frame::Close { cause, reason } => {
                     self.on_close(memory, cause, reason);
                     return;
                 }
                 Frame::Unreliable { channel, ordered, messages } => {
-                    self.on_messages(memory, number, channel, ordered, messages);
+                    self.on_messages(memory, slot, number, channel, ordered, messages);
                 }
                 Frame::Fragment { channel, ordered, id, offset, total, data } => {
                     let fragment = Fragment { channel, ordered, id, offset, total, data, number };
-                    self.on_fragment(memory, &context.config, now, &fragment);
+                    self.on_fragment(memory, &context.config, now, slot, &fragment);
                 }
                 Frame::Reliable { channel, offset, data } => {
-                    self.on_stream(memory, &context.config, number, channel, offset, data);
+                    let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
+                    self.on_stream(memory, context, now, number, link, offset, data);
                 }
                 _ => {}
             }
         }
     }
 
-    fn known(&self, memory: &Memory<'_>, channel: u8, mode: Mode) -> Option<Link> {
-        // The list is short, and frames are few; the table needs the slot, which is not known here.
-        let mut at = self.domains;
-        while let Some(link) = at.some() {
-            let domain = &memory.domains[link];
-            if domain.channel.0 == channel && domain.mode() == mode {
-                return Some(link);
-            }
-            at = bowline_core::Slot::next(domain);
-        }
-        None
-    }
-
-    fn on_credit(&mut self, memory: &mut Memory<'_>, channel: u8, limit: u32) {
-        let Some(link) = self.known(memory, channel, Mode::Reliable) else { return };
+    fn on_credit(&mut self, memory: &mut Memory<'_>, slot: usize, channel: u8, limit: u32) {
+        let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { return };
         let Lane::Reliable { out, .. } = &mut memory.domains[link].lane else { return };
         if out.on_credit(limit) && out.is_pending() {
             self.pending.push(&mut memory.domains, link);
@@ -453,13 +473,14 @@ impl Peer {
     fn on_messages(
         &mut self,
         memory: &mut Memory<'_>,
+        slot: usize,
         number: u64,
         channel: u8,
         ordered: bool,
         all: &[u8],
     ) {
         if ordered
-            && let Some(link) = self.known(memory, channel, Mode::UnreliableOrdered)
+            && let Some(link) = memory.domain(slot, channel, Mode::UnreliableOrdered)
             && let Lane::Ordered { filter, .. } = &mut memory.domains[link].lane
             && !filter.deliver(2 * number)
         {
@@ -477,6 +498,7 @@ impl Peer {
         memory: &mut Memory<'_>,
         config: &Config,
         now: Instant,
+        slot: usize,
         fragment: &Fragment<'_>,
     ) {
         let mut lent = fragments::Memory {
@@ -487,14 +509,13 @@ impl Peer {
         };
         let before = self.reassembly.abandoned();
         let inserted = self.reassembly.insert(&mut lent, &config.incomplete, now, fragment);
-        debug_assert!(inserted.is_ok(), "it was checked");
         let given_up = self.reassembly.abandoned().wrapping_sub(before);
         self.statistics.messages_incomplete =
             self.statistics.messages_incomplete.wrapping_add(given_up);
         let Ok(Some(link)) = inserted else { return };
         let rank = fragments::rank(&memory.assemblies[link]);
         if fragment.ordered
-            && let Some(domain) = self.known(memory, fragment.channel, Mode::UnreliableOrdered)
+            && let Some(domain) = memory.domain(slot, fragment.channel, Mode::UnreliableOrdered)
             && let Lane::Ordered { filter, .. } = &mut memory.domains[domain].lane
             && !filter.deliver(rank)
         {
@@ -511,13 +532,13 @@ impl Peer {
     fn on_stream(
         &mut self,
         memory: &mut Memory<'_>,
-        config: &Config,
+        context: &Context,
+        now: Instant,
         number: u64,
-        channel: u8,
+        link: Link,
         offset: Offset,
         data: &[u8],
     ) {
-        let Some(link) = self.known(memory, channel, Mode::Reliable) else { return };
         let domain = &mut memory.domains[link];
         let Lane::Reliable { stream, .. } = &mut domain.lane else { return };
         let start = match offset {
@@ -529,12 +550,21 @@ impl Peer {
             stream.write(&mut memory.pool, &mut self.stream_blocks, ranges, number, start, data);
         debug_assert!(written.is_ok(), "it was checked");
         if written == Ok(true) {
-            self.on_stream_moved(memory, config, link);
+            if self.long == link {
+                self.long_moved = now;
+            }
+            self.on_stream_moved(memory, context, now, link);
         }
     }
 
     /// More of a stream has arrived in order.
-    fn on_stream_moved(&mut self, memory: &mut Memory<'_>, config: &Config, link: Link) {
+    fn on_stream_moved(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        now: Instant,
+        link: Link,
+    ) {
         let domain = &mut memory.domains[link];
         let Lane::Reliable { stream, .. } = &mut domain.lane else { return };
         let upto = stream.base();
@@ -542,9 +572,9 @@ impl Peer {
             if !stream.may_be_complete() {
                 return;
             }
-            match stream.head(&memory.pool, upto, config.reliable_max) {
+            match stream.head(&memory.pool, upto, context.config.reliable_max) {
                 Head::Message { .. } => {}
-                Head::Partial => return self.grant(memory, config, link),
+                Head::Partial => return self.grant(memory, context, now, link),
                 Head::Bad => {
                     self.misbehaved = true;
                     return;
@@ -590,10 +620,30 @@ impl Peer {
     }
 
     /// Raises the credit of a stream as far as memory allows.
-    pub(crate) fn grant(&mut self, memory: &mut Memory<'_>, config: &Config, link: Link) {
+    ///
+    /// One message at a time may have more than its stream's window: a peer that begins many and ends none
+    /// gets no further.
+    pub(crate) fn grant(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        now: Instant,
+        link: Link,
+    ) {
         let domain = &mut memory.domains[link];
         let Lane::Reliable { stream, .. } = &mut domain.lane else { return };
-        let grant = stream.grant(&mut memory.pool, &mut self.stream_blocks, config.credit_max);
+        let limits = GrantLimits {
+            window_max: context.config.credit_max,
+            keep: context.long_blocks,
+            long: self.long.is_none() || self.long == link,
+        };
+        let grant = stream.grant(&mut memory.pool, &mut self.stream_blocks, &limits);
+        if grant.long && self.long.is_none() {
+            (self.long, self.long_moved) = (link, now);
+        } else if !grant.long && self.long == link {
+            self.long = Link::NONE;
+            self.is_starved = true;
+        }
         if grant.raised {
             domain.credit_due = true;
             self.credit_due = true;
@@ -602,11 +652,11 @@ impl Peer {
     }
 
     /// Raises the credit of all streams as far as memory allows, after some was freed.
-    pub(crate) fn grant_all(&mut self, memory: &mut Memory<'_>, config: &Config) {
+    pub(crate) fn grant_all(&mut self, memory: &mut Memory<'_>, context: &Context, now: Instant) {
         self.is_starved = false;
         let mut at = self.domains;
         while let Some(link) = at.some() {
-            self.grant(memory, config, link);
+            self.grant(memory, context, now, link);
             at = bowline_core::Slot::next(&memory.domains[link]);
         }
     }
@@ -615,9 +665,9 @@ impl Peer {
     pub(crate) fn next_message(
         &mut self,
         memory: &mut Memory<'_>,
-        config: &Config,
+        context: &Context,
     ) -> Option<(ChannelId, Mode, Cursor, usize)> {
-        self.release_held(memory, config);
+        self.release_held(memory, context);
         if matches!(self.phase, Phase::Vacant | Phase::Closing { .. }) {
             return None;
         }
@@ -636,7 +686,7 @@ impl Peer {
                 Note::Inbox { channel, ordered, left } => {
                     self.from_inbox(memory, link, channel, ordered, left)
                 }
-                Note::Stream { domain, upto } => self.from_stream(memory, config, domain, upto),
+                Note::Stream { domain, upto } => self.from_stream(memory, context, domain, upto),
                 Note::Assembly(assembly) => self.from_assembly(memory, assembly),
             };
             if let Some(message) = message {
@@ -697,7 +747,7 @@ impl Peer {
     fn from_stream(
         &mut self,
         memory: &mut Memory<'_>,
-        config: &Config,
+        context: &Context,
         link: Link,
         upto: u32,
     ) -> Option<(ChannelId, Mode, Cursor, usize)> {
@@ -707,13 +757,13 @@ impl Peer {
         if ahead32(upto, stream.read_offset()) <= 0 {
             return None;
         }
-        match stream.head(&memory.pool, upto, config.reliable_max) {
+        match stream.head(&memory.pool, upto, context.config.reliable_max) {
             Head::Message { prefix, len } => {
                 self.held = Held::Stream { domain: link, len: (prefix + len) as u32 };
                 Some((channel, Mode::Reliable, stream.place(&memory.pool, prefix), len))
             }
             Head::Partial => {
-                self.grant(memory, config, link);
+                self.grant(memory, context, context.now, link);
                 None
             }
             Head::Bad => {
@@ -742,7 +792,7 @@ impl Peer {
     }
 
     /// Gives back the message that the application was reading.
-    pub(crate) fn release_held(&mut self, memory: &mut Memory<'_>, config: &Config) {
+    pub(crate) fn release_held(&mut self, memory: &mut Memory<'_>, context: &Context) {
         match core::mem::replace(&mut self.held, Held::Nothing) {
             Held::Nothing => {}
             Held::Inbox { len } => {
@@ -753,7 +803,7 @@ impl Peer {
                 let Lane::Reliable { stream, .. } = &mut memory.domains[link].lane else { return };
                 stream.consume(&mut memory.pool, &mut self.stream_blocks, len as usize);
                 if matches!(self.phase, Phase::Open) {
-                    self.grant(memory, config, link);
+                    self.grant(memory, context, context.now, link);
                 }
             }
         }

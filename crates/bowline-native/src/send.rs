@@ -3,8 +3,8 @@
 use bowline_core::{Link, Mode, Outgoing, SendError};
 use bowline_transport::run::encode_prefix;
 
-use crate::config::Config;
 use crate::domain::Lane;
+use crate::endpoint::Context;
 use crate::peer::{Peer, Phase};
 use crate::storage::{Memory, Need};
 
@@ -32,20 +32,20 @@ impl Peer {
     pub(crate) fn send(
         &mut self,
         memory: &mut Memory<'_>,
-        config: &Config,
+        context: &Context,
         slot: usize,
         message: &Outgoing<'_>,
     ) -> Result<(), Refused> {
         let len = message.len();
-        self.check_message(memory, config, message, len)?;
+        self.check_message(memory, context, message, len)?;
         let link = self
-            .domain(memory, config, slot, message.channel, message.mode)
+            .domain(memory, &context.config, slot, message.channel, message.mode)
             .map_err(Refused::Short)?;
         let (bytes, prefix_len) = encode_prefix(len);
         let prefix = bytes.get(..prefix_len).unwrap_or_default();
         let needed = self.blocks_needed(memory, link, prefix_len + len);
         if needed > 0 {
-            self.check_room(memory, config, needed)?;
+            self.check_room(memory, context, needed)?;
         }
         let domain = &mut memory.domains[link];
         let (pool, quota) = (&mut memory.pool, &mut self.send_blocks);
@@ -69,7 +69,7 @@ impl Peer {
     fn check_message(
         &self,
         memory: &Memory<'_>,
-        config: &Config,
+        context: &Context,
         message: &Outgoing<'_>,
         len: usize,
     ) -> Result<(), SendError> {
@@ -90,7 +90,7 @@ impl Peer {
         if message.tag.is_some() || message.time_to_live.is_some() || message.key.is_some() {
             return Err(SendError::Unsupported);
         }
-        let max = self.message_max(memory, config, message.mode).ok_or(SendError::Unsupported)?;
+        let max = self.message_max(memory, context, message.mode).ok_or(SendError::Unsupported)?;
         if len > max {
             return Err(SendError::TooLong { len, max });
         }
@@ -101,7 +101,7 @@ impl Peer {
     pub(crate) fn message_max(
         &self,
         memory: &Memory<'_>,
-        config: &Config,
+        context: &Context,
         mode: Mode,
     ) -> Option<usize> {
         let theirs = match mode {
@@ -111,10 +111,11 @@ impl Peer {
             Mode::ReliableUnordered | Mode::ReliableLatest => return None,
         };
         let block_len = memory.pool.block_len();
-        let blocks = (config.send_max as usize / block_len.max(1)).max(1);
-        let pool = memory.pool.ledger().limit() as usize;
-        let own = (blocks.min(pool) * block_len).saturating_sub(4);
-        Some((theirs as usize).min(own))
+        let most = context.config.send_max as usize / block_len.max(1);
+        // What can be had when everybody else holds just what he was promised.
+        let own = context.common_blocks.saturating_sub(context.long_blocks) as usize
+            + context.promise.send_blocks as usize;
+        Some((theirs as usize).min((most.min(own) * block_len).saturating_sub(4)))
     }
 
     fn blocks_needed(&self, memory: &Memory<'_>, link: Link, len: usize) -> u32 {
@@ -128,8 +129,13 @@ impl Peer {
     }
 
     /// Whether this peer may take `needed` more blocks for what it sends.
-    fn check_room(&self, memory: &Memory<'_>, config: &Config, needed: u32) -> Result<(), Refused> {
-        if !self.has_send_room(memory, config, needed) {
+    fn check_room(
+        &self,
+        memory: &Memory<'_>,
+        context: &Context,
+        needed: u32,
+    ) -> Result<(), Refused> {
+        if !self.has_send_room(memory, context, needed) {
             return Err(Refused::Full { blocks: needed });
         }
         if needed as usize > memory.pool.vacant() {
@@ -139,10 +145,20 @@ impl Peer {
     }
 
     /// Whether limits and promises allow `needed` more blocks for what this peer sends.
-    pub(crate) fn has_send_room(&self, memory: &Memory<'_>, config: &Config, needed: u32) -> bool {
+    ///
+    /// What is sent never takes what a long message needs that has begun to arrive: two sides that
+    /// fill their memory with messages to each other would wait for each other for ever.
+    pub(crate) fn has_send_room(
+        &self,
+        memory: &Memory<'_>,
+        context: &Context,
+        needed: u32,
+    ) -> bool {
         let block_len = memory.pool.block_len().max(1) as u32;
-        let most = (config.send_max / block_len).max(1);
-        self.send_blocks.held() + needed <= most
-            && needed <= memory.pool.ledger().available(&self.send_blocks)
+        let most = (context.config.send_max / block_len).max(1);
+        let ledger = memory.pool.ledger();
+        let own = ledger.available(&self.send_blocks) - ledger.common();
+        let common = ledger.common().saturating_sub(context.long_blocks);
+        self.send_blocks.held() + needed <= most && needed <= own + common
     }
 }

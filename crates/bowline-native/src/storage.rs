@@ -7,7 +7,7 @@
 //!      Parts<'_>                peers, and Memory<'_>: everything that peers share
 //! ```
 
-use bowline_core::{Entry, Link, Pool, PoolControl, Schedule, Slot, SlotControl, Slots};
+use bowline_core::{Entry, Link, Mode, Pool, PoolControl, Schedule, Slot, SlotControl, Slots};
 use bowline_transport::fragments::Assembly;
 use bowline_transport::record::Record;
 
@@ -143,6 +143,15 @@ pub(crate) struct Memory<'m> {
     pub(crate) pool: Pool<'m>,
     pub(crate) table: &'m mut [[Link; 3]],
     pub(crate) channels: usize,
+}
+
+impl Memory<'_> {
+    /// The domain of `channel` and `mode` of the peer in `slot`, if it is open.
+    #[inline]
+    pub(crate) fn domain(&self, slot: usize, channel: u8, mode: Mode) -> Option<Link> {
+        let row = slot * self.channels + usize::from(channel);
+        self.table.get(row).and_then(|row| row.get(mode as usize)).and_then(|link| link.some())
+    }
 }
 
 impl<'m> Parts<'m> {

@@ -549,26 +549,32 @@ impl InStream {
 
     /// Raises the credit as far as memory allows, and says whether the peer should be told.
     ///
-    /// `window_max` is how far the window may grow by doubling; a message that is longer than the window gets
-    /// credit up to its end, if it has begun. `starved` means that it could not.
-    pub fn grant(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, window_max: u32) -> Grant {
+    /// The window grows by doubling up to `limits.window_max`, as long as `limits.keep` blocks stay for who
+    /// needs them more: a message that is longer than the window gets credit up to its end, if it has
+    /// begun, from them too, and if `limits.long` allows it.
+    pub fn grant(
+        &mut self,
+        pool: &mut Pool<'_>,
+        blocks: &mut Quota,
+        limits: &GrantLimits,
+    ) -> Grant {
         let awaited = ahead32(self.wait_until, self.read).max(0) as u32;
         let block_len = pool.block_len();
         let used_up = ahead32(self.limit, self.base) <= (self.window / 4) as i32;
-        let mut starved = false;
-        if used_up && self.window < window_max {
-            let wider = self.window.saturating_mul(2).min(window_max);
-            if self.promise(pool, blocks, wider.max(awaited), block_len) {
+        if used_up && self.window < limits.window_max {
+            let wider = self.window.saturating_mul(2).min(limits.window_max);
+            let more = Self::blocks_for_credit(wider, block_len).saturating_sub(self.promised);
+            if more.saturating_add(limits.keep) <= pool.ledger().common()
+                && self.promise(pool, blocks, wider, block_len)
+            {
                 self.window = wider;
             }
         }
         let mut credit = self.window;
-        if awaited > credit {
-            if self.promise(pool, blocks, awaited, block_len) {
-                credit = awaited;
-            } else {
-                starved = true;
-            }
+        let is_long = awaited > credit;
+        let granted = is_long && limits.long && self.promise(pool, blocks, awaited, block_len);
+        if granted {
+            credit = awaited;
         }
         let limit = self.read.wrapping_add(credit);
         let more = ahead32(limit, self.limit);
@@ -582,7 +588,7 @@ impl InStream {
         if worth_telling {
             self.limit = limit;
         }
-        Grant { raised: worth_telling, starved }
+        Grant { raised: worth_telling, long: granted, starved: is_long && !granted }
     }
 
     fn promise(
@@ -612,11 +618,24 @@ impl InStream {
     }
 }
 
+/// What an attempt to raise the credit may take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct GrantLimits {
+    /// How far the window may grow, in bytes.
+    pub window_max: u32,
+    /// Blocks that a growing window must leave to all.
+    pub keep: u32,
+    /// Whether a message that is longer than the window may have what it needs.
+    pub long: bool,
+}
+
 /// What became of an attempt to raise the credit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Grant {
     /// The peer should be told the new limit.
     pub raised: bool,
+    /// A message that is longer than the window has begun, and has all the credit it needs.
+    pub long: bool,
     /// A message that has begun needs more memory than there is now; ask again when some was freed.
     pub starved: bool,
 }

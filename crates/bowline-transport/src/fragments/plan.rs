@@ -43,6 +43,11 @@ impl Plan {
         Self::default()
     }
 
+    /// How many blocks the messages of the fragments lie in.
+    pub const fn blocks(&self) -> u32 {
+        self.blocks
+    }
+
     /// This plan and `fragment`, of a message of which `known` is here already.
     pub(super) fn with(
         mut self,
