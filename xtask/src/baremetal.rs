@@ -30,20 +30,23 @@ pub(crate) fn cargo(toolchain: CrossToolchain, subcommand: &str, target: &str) -
     command
 }
 
-/// Links the program with the given features and returns the file.
-pub(crate) fn build(target: &str, features: &str) -> Result<Vec<u8>, Outcome> {
+/// The binary that exercises everything.
+const EVERYTHING: &str = "bowline-baremetal";
+
+/// Links all binaries with the given features and returns the file of one.
+pub(crate) fn build(target: &str, features: &str, program: &str) -> Result<Vec<u8>, Outcome> {
     let toolchain = CrossToolchain::find(target).map_err(Outcome::Skipped)?;
     match run_command(cargo(toolchain, "build", target).args(["--features", features])) {
         Outcome::Passed => {}
         other => return Err(other),
     }
-    let program = target_folder(&folder()).join(target).join("release/bowline-baremetal");
+    let program = target_folder(&folder()).join(target).join("release").join(program);
     std::fs::read(&program)
         .map_err(|error| Outcome::Failed(format!("{}: {error}", program.display())))
 }
 
 fn link(target: &str) -> Outcome {
-    let Err(outcome) = build(target, "").and_then(|file| weigh(&file)) else {
+    let Err(outcome) = build(target, "", EVERYTHING).and_then(|file| weigh(&file)) else {
         return Outcome::Passed;
     };
     if matches!(outcome, Outcome::Failed(_)) {
@@ -61,7 +64,7 @@ fn weigh(file: &[u8]) -> Result<(), Outcome> {
 /// Says which panics can be reached, after a link has failed.
 fn name_panics(target: &str) {
     println!("Linking once more to see where a panic can be reached:");
-    let Ok(file) = build(target, "locate-panics") else { return };
+    let Ok(file) = build(target, "locate-panics", EVERYTHING) else { return };
     let locations = Program::parse(&file).map(|program| program.panic_locations());
     for (path, line, column) in locations.unwrap_or_default() {
         println!("  reachable panic at {path}:{line}:{column}");

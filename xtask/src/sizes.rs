@@ -10,12 +10,14 @@ const LISTED_MIN: u32 = 32;
 
 pub(crate) fn run(report: &mut Report) {
     for target in BARE_TARGETS {
-        report.step(&format!("sizes {target}"), || sizes(target));
+        report.step(&format!("one peer, {target}"), || sizes(target, ""));
+        report.step(&format!("four peers, {target}"), || sizes(target, "four-peers"));
     }
 }
 
-fn sizes(target: &str) -> Outcome {
-    let file = match build(target, "") {
+/// Weighs an application that uses one plain endpoint and nothing else.
+fn sizes(target: &str, features: &str) -> Outcome {
+    let file = match build(target, features, "session") {
         Ok(file) => file,
         Err(outcome) => return outcome,
     };

@@ -11,7 +11,6 @@ mod ground;
 mod input;
 mod native;
 mod outside;
-mod transport;
 mod wire;
 
 use input::Input;
@@ -19,7 +18,6 @@ use input::Input;
 fn run() {
     let mut input = Input;
     ground::exercise(&mut input);
-    transport::exercise(&mut input);
     wire::exercise(&mut input);
     native::exercise(&mut input);
     #[cfg(feature = "planted-panic")]
