@@ -120,6 +120,7 @@ impl<const Q: u8> Queue<Q> {
 mod tests {
     use alloc::collections::VecDeque;
     use alloc::vec;
+    use alloc::vec::Vec;
 
     use bowline_core::{Quota, SlotControl};
     use proptest::prelude::*;
@@ -153,7 +154,7 @@ mod tests {
             let mut control = SlotControl::new(5);
             let mut slots = Slots::new(&mut items, &mut control);
             let mut quota = Quota::NONE;
-            let links: alloc::vec::Vec<_> = (0..5).map(|_| slots.take(&mut quota).unwrap()).collect();
+            let links: Vec<_> = (0..5).map(|_| slots.take(&mut quota).unwrap()).collect();
             let (mut queue, mut model) = (Queue::<0>::EMPTY, VecDeque::new());
             for (op, who) in ops {
                 let member = links[who];

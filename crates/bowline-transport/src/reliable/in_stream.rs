@@ -1,0 +1,376 @@
+//! The receiving side of a stream.
+
+use bowline_core::serial::ahead32;
+use bowline_core::{Link, Pool, Quota};
+
+use super::Ranges;
+use crate::run::{BadPrefix, Cursor};
+
+/// Why a range that arrived was not taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refused {
+    /// Beyond the credit that was given.
+    OverCredit,
+    /// No block or record for it now.
+    Full {
+        /// Blocks it takes.
+        blocks: usize,
+    },
+}
+
+/// What stands at the head of a stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Head {
+    /// A whole message: length of its prefix and of itself.
+    Message {
+        /// Bytes of prefix.
+        prefix: usize,
+        /// Bytes of message.
+        len: usize,
+    },
+    /// A message that is not complete.
+    Partial,
+    /// Nothing that begins a message, or one longer than is taken.
+    Bad,
+}
+
+/// The receiving side of a stream.
+///
+/// What arrives is written in place, in order or not, into blocks that the credit given for it
+/// has promised.
+#[derive(Clone, Copy, Debug)]
+pub struct InStream {
+    /// Place and offset of the next byte to be read.
+    front: Cursor,
+    read: u32,
+    /// All before this offset has arrived; the place is where the next byte goes.
+    base: u32,
+    base_at: Cursor,
+    tail: Link,
+    /// Offset behind the last byte of the last block.
+    tail_end: u32,
+    /// Ranges beyond `base` that have arrived, in order.
+    ahead: Link,
+    /// Credit given: the peer sends nothing from this offset on.
+    limit: u32,
+    /// How much is to be given when everything was read, in bytes.
+    window: u32,
+    /// Blocks promised for the credit given.
+    promised: u32,
+    /// End of the first incomplete message, as far as it is known.
+    wait_until: u32,
+    /// Largest number of a packet that brought bytes.
+    newest: u64,
+    /// At least the largest number of a packet that brought a byte before `base`.
+    moved_by: u64,
+}
+
+impl InStream {
+    /// An empty stream whose first byte has the offset `initial`, with `window` bytes of credit.
+    ///
+    /// Whoever calls has promised the blocks for it: [`Self::blocks_promised`].
+    pub const fn new(initial: u32, window: u32, block_len: usize) -> Self {
+        Self {
+            front: Cursor::NONE,
+            read: initial,
+            base: initial,
+            base_at: Cursor::NONE,
+            tail: Link::NONE,
+            tail_end: initial,
+            ahead: Link::NONE,
+            limit: initial.wrapping_add(window),
+            window,
+            promised: Self::blocks_for_credit(window, block_len),
+            wait_until: initial.wrapping_add(1),
+            newest: 0,
+            moved_by: 0,
+        }
+    }
+
+    /// Whether a short offset in packet `number` can be told: all bytes before the base came in
+    /// packets sent before it, so the base was within what its sender had in flight.
+    pub const fn accepts_short_offset(&self, number: u64) -> bool {
+        number >= self.moved_by
+    }
+
+    /// How many blocks must be promised for `credit` bytes: the first one may be partly read.
+    pub const fn blocks_for_credit(credit: u32, block_len: usize) -> u32 {
+        let block_len = if block_len == 0 { 1 } else { block_len as u32 };
+        credit.div_ceil(block_len) + 1
+    }
+
+    /// Blocks promised for the credit given.
+    pub const fn blocks_promised(&self) -> u32 {
+        self.promised
+    }
+
+    /// All before this offset has arrived.
+    pub const fn base(&self) -> u32 {
+        self.base
+    }
+
+    /// Credit given so far, as an offset.
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Bytes in order and not read yet.
+    pub const fn readable(&self) -> u32 {
+        self.base.wrapping_sub(self.read)
+    }
+
+    /// Offset of the next byte to be read.
+    pub const fn read_offset(&self) -> u32 {
+        self.read
+    }
+
+    /// Whether enough has arrived that the head may be complete.
+    pub const fn may_be_complete(&self) -> bool {
+        ahead32(self.base, self.wait_until) >= 0
+    }
+
+    /// Blocks and records that `start..end` would take, or why it cannot be taken at all.
+    pub fn check(&self, pool: &Pool<'_>, start: u32, end: u32) -> Result<(usize, usize), Refused> {
+        if ahead32(end, self.limit) > 0 {
+            return Err(Refused::OverCredit);
+        }
+        if ahead32(end, self.base) <= 0 {
+            return Ok((0, 0));
+        }
+        let blocks = pool.blocks_for(ahead32(end, self.tail_end).max(0) as usize);
+        Ok((blocks, usize::from(ahead32(start, self.base) > 0)))
+    }
+
+    /// Takes in bytes whose room was checked. Returns whether the base moved.
+    pub fn write(
+        &mut self,
+        pool: &mut Pool<'_>,
+        blocks: &mut Quota,
+        ranges: &mut Ranges<'_, '_>,
+        number: u64,
+        start: u32,
+        data: &[u8],
+    ) -> Result<bool, Refused> {
+        self.newest = self.newest.max(number);
+        let end = start.wrapping_add(data.len() as u32);
+        let old = ahead32(self.base, start).max(0) as usize;
+        let Some(data) = data.get(old..).filter(|data| !data.is_empty()) else { return Ok(false) };
+        let distance = ahead32(end, self.base) as usize - data.len();
+        self.reach(pool, blocks, end)?;
+        let mut at = self.base_at;
+        at.skip(pool, distance);
+        if distance > 0 {
+            let link = ranges.records.take(ranges.quota).ok_or(Refused::Full { blocks: 0 })?;
+            let record = &mut ranges.records[link];
+            (record.start, record.end) = (end.wrapping_sub(data.len() as u32), end);
+            ranges.insert(&mut self.ahead, link);
+            write_at(pool, &mut at, data);
+            return Ok(false);
+        }
+        write_at(pool, &mut at, data);
+        (self.base, self.base_at) = (end, at);
+        self.moved_by = if self.ahead.is_none() { self.moved_by.max(number) } else { self.newest };
+        while let Some(link) = self.ahead.some() {
+            let record = &ranges.records[link];
+            if ahead32(record.start, self.base) > 0 {
+                break;
+            }
+            let more = ahead32(record.end, self.base).max(0);
+            self.ahead = record.next;
+            self.base = self.base.wrapping_add(more as u32);
+            self.base_at.skip(pool, more as usize);
+            ranges.give(link);
+        }
+        Ok(true)
+    }
+
+    /// Sees to it that blocks reach up to `end`, all or nothing.
+    fn reach(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, end: u32) -> Result<(), Refused> {
+        let missing = ahead32(end, self.tail_end).max(0) as usize;
+        if missing == 0 {
+            return Ok(());
+        }
+        let count = pool.blocks_for(missing);
+        let chain = pool.take_chain(blocks, count).ok_or(Refused::Full { blocks: count })?;
+        if self.tail.is_none() {
+            self.front = Cursor::at(chain, 0);
+            self.base_at = self.front;
+        } else {
+            pool.set_next(self.tail, chain);
+        }
+        let mut last = chain;
+        while let Some(next) = pool.next(last).some() {
+            last = next;
+        }
+        self.tail = last;
+        self.tail_end = self.tail_end.wrapping_add((count * pool.block_len()) as u32);
+        Ok(())
+    }
+
+    /// What stands at the head, where all before the offset `upto` may be read.
+    ///
+    /// Remembers the end of an incomplete message, for [`Self::grant`].
+    #[inline]
+    pub fn head(&mut self, pool: &Pool<'_>, upto: u32, len_max: u32) -> Head {
+        let left = ahead32(upto, self.read).max(0) as usize;
+        match self.front.peek_prefix(pool, left) {
+            Err(BadPrefix) => Head::Bad,
+            Ok(None) => {
+                self.wait_until = self.read.wrapping_add(left as u32 + 1);
+                Head::Partial
+            }
+            Ok(Some((len, _))) if len > len_max as usize => Head::Bad,
+            Ok(Some((len, prefix))) if prefix + len <= left => Head::Message { prefix, len },
+            Ok(Some((len, prefix))) => {
+                self.wait_until = self.read.wrapping_add((prefix + len) as u32);
+                Head::Partial
+            }
+        }
+    }
+
+    /// Where the bytes at `skip` from the head on lie.
+    pub fn place(&self, pool: &Pool<'_>, skip: usize) -> Cursor {
+        let mut at = self.front;
+        at.skip(pool, skip);
+        at
+    }
+
+    /// Counts `len` bytes as read and gives their blocks back.
+    pub fn consume(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, len: usize) {
+        self.read = self.read.wrapping_add(len as u32);
+        let block_len = pool.block_len();
+        let (mut block, mut pos) = self.front.place();
+        pos += len;
+        while pos >= block_len
+            && let Some(done) = block.some()
+        {
+            block = pool.next(done);
+            pool.give(blocks, done);
+            if self.base_at.place().0 == done {
+                self.base_at = Cursor::at(block, 0);
+            }
+            pos -= block_len;
+        }
+        self.front = Cursor::at(block, pos as u32);
+        if self.read == self.base && self.ahead.is_none() {
+            pool.give_chain(blocks, block);
+            block = Link::NONE;
+        }
+        if block.is_none() {
+            (self.front, self.base_at) = (Cursor::NONE, Cursor::NONE);
+            (self.tail, self.tail_end) = (Link::NONE, self.base);
+        }
+    }
+
+    /// Raises the credit as far as memory allows, and says whether the peer should be told.
+    ///
+    /// The window grows by doubling up to `limits.window_max`, as long as `limits.keep` blocks stay for who
+    /// needs them more: a message that is longer than the window gets credit up to its end, if it has
+    /// begun, from them too, and if `limits.long` allows it.
+    pub fn grant(
+        &mut self,
+        pool: &mut Pool<'_>,
+        blocks: &mut Quota,
+        limits: &GrantLimits,
+    ) -> Grant {
+        let awaited = ahead32(self.wait_until, self.read).max(0) as u32;
+        let block_len = pool.block_len();
+        let used_up = ahead32(self.limit, self.base) <= (self.window / 4) as i32;
+        if used_up && self.window < limits.window_max {
+            let wider = self.window.saturating_mul(2).min(limits.window_max);
+            let more = Self::blocks_for_credit(wider, block_len).saturating_sub(self.promised);
+            if more.saturating_add(limits.keep) <= pool.ledger().common()
+                && self.promise(pool, blocks, wider, block_len)
+            {
+                self.window = wider;
+            }
+        }
+        let mut credit = self.window;
+        let is_long = awaited > credit;
+        let granted = is_long && limits.long && self.promise(pool, blocks, awaited, block_len);
+        if granted {
+            credit = awaited;
+        }
+        let limit = self.read.wrapping_add(credit);
+        let more = ahead32(limit, self.limit);
+        let needed = Self::blocks_for_credit(credit, block_len);
+        if more >= 0 && needed < self.promised {
+            pool.release_promise(blocks, self.promised - needed);
+            self.promised = needed;
+        }
+        let worth_telling = more >= (credit / 2).max(1) as i32
+            || more > 0 && (used_up || ahead32(self.wait_until, self.limit) > 0);
+        if worth_telling {
+            self.limit = limit;
+        }
+        Grant { raised: worth_telling, long: granted, starved: is_long && !granted }
+    }
+
+    fn promise(
+        &mut self,
+        pool: &mut Pool<'_>,
+        blocks: &mut Quota,
+        credit: u32,
+        block_len: usize,
+    ) -> bool {
+        let needed = Self::blocks_for_credit(credit, block_len);
+        if needed <= self.promised {
+            return true;
+        }
+        let promised = pool.promise(blocks, needed - self.promised);
+        if promised {
+            self.promised = needed;
+        }
+        promised
+    }
+
+    /// Gives everything back but the promise.
+    pub fn clear(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, ranges: &mut Ranges<'_, '_>) {
+        pool.give_chain(blocks, self.front.place().0);
+        ranges.records.give_list(ranges.quota, self.ahead);
+        let promised = self.promised;
+        *self = Self { promised, ..Self::new(self.base, 0, pool.block_len()) };
+    }
+}
+
+/// What an attempt to raise the credit may take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct GrantLimits {
+    /// How far the window may grow, in bytes.
+    pub window_max: u32,
+    /// Blocks that a growing window must leave to all.
+    pub keep: u32,
+    /// Whether a message that is longer than the window may have what it needs.
+    pub long: bool,
+}
+
+/// What became of an attempt to raise the credit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Grant {
+    /// The peer should be told the new limit.
+    pub raised: bool,
+    /// A message that is longer than the window has begun, and has all the credit it needs.
+    pub long: bool,
+    /// A message that has begun needs more memory than there is now; ask again when some was freed.
+    pub starved: bool,
+}
+
+/// Writes along a chain from `at` on, and moves behind what was written.
+fn write_at(pool: &mut Pool<'_>, at: &mut Cursor, mut data: &[u8]) {
+    while !data.is_empty() {
+        let (block, pos) = at.place();
+        let here = pool.bytes_mut(block, pos);
+        let len = crate::run::copy(here, data);
+        if len == 0 {
+            let next = pool.next(block);
+            debug_assert!(next.is_some(), "room was checked");
+            if next.is_none() {
+                return;
+            }
+            *at = Cursor::at(next, 0);
+            continue;
+        }
+        *at = Cursor::at(block, (pos + len) as u32);
+        data = data.get(len..).unwrap_or_default();
+    }
+}

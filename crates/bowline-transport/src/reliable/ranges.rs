@@ -1,0 +1,66 @@
+//! Which bytes of a stream: a sorted list of ranges.
+
+use bowline_core::serial::ahead32;
+use bowline_core::{Link, Quota, Slots};
+
+use crate::record::Record;
+
+/// Records that the stream's ranges are kept in, and whose they are.
+#[derive(Debug)]
+pub struct Ranges<'a, 'm> {
+    /// The supply.
+    pub records: &'a mut Slots<'m, Record>,
+    /// Who takes from it.
+    pub quota: &'a mut Quota,
+}
+
+impl Ranges<'_, '_> {
+    pub(super) fn give(&mut self, link: Link) {
+        self.records.give(self.quota, link);
+    }
+
+    /// Puts the range of `link` into the sorted list at `first`, joined with those it touches.
+    pub(super) fn insert(&mut self, first: &mut Link, link: Link) {
+        let (start, end) = (self.records[link].start, self.records[link].end);
+        let mut before = Link::NONE;
+        let mut at = *first;
+        while let Some(here) = at.some() {
+            if ahead32(self.records[here].end, start) >= 0 {
+                break;
+            }
+            (before, at) = (here, self.records[here].next);
+        }
+        let joined = match at.some() {
+            Some(here) if ahead32(self.records[here].start, end) <= 0 => {
+                let here_record = &mut self.records[here];
+                if ahead32(start, here_record.start) < 0 {
+                    here_record.start = start;
+                }
+                if ahead32(end, here_record.end) > 0 {
+                    here_record.end = end;
+                }
+                self.give(link);
+                here
+            }
+            _ => {
+                self.records[link].next = at;
+                if before.is_none() {
+                    *first = link;
+                } else {
+                    self.records[before].next = link;
+                }
+                return;
+            }
+        };
+        while let Some(next) = self.records[joined].next.some() {
+            if ahead32(self.records[next].start, self.records[joined].end) > 0 {
+                break;
+            }
+            if ahead32(self.records[next].end, self.records[joined].end) > 0 {
+                self.records[joined].end = self.records[next].end;
+            }
+            self.records[joined].next = self.records[next].next;
+            self.give(next);
+        }
+    }
+}
