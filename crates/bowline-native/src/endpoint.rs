@@ -6,8 +6,8 @@ use bowline_core::{
     SendError, Tag, Transmit,
 };
 use bowline_crypto::KeyedMac;
+use bowline_transport::credit;
 use bowline_transport::liveness::CallerClock;
-use bowline_transport::reliable::InStream;
 use bowline_transport::scheduler::Queue;
 use bowline_wire::native::{CloseCause, PacketHead, RefuseCode, is_session};
 
@@ -176,7 +176,7 @@ impl<S: Storage> Endpoint<S> {
         }
         let common = parts.memory.pool.ledger().limit() - promise.blocks() * peers;
         config.fit_memory(common, block_len);
-        let long_blocks = InStream::blocks_for_credit(config.reliable_max, block_len).min(common);
+        let long_blocks = credit::blocks_for(config.reliable_max, block_len).min(common);
         let mut random = Random::new(mac, seed);
         let hash = AddressHash { mac, key: random.next_key() };
         let cookies = Cookies { mac, key: random.next_key() };

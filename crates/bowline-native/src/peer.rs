@@ -5,6 +5,7 @@ use bowline_core::{
 };
 use bowline_transport::acks::AckSchedule;
 use bowline_transport::congestion::FixedWindow;
+use bowline_transport::credit;
 use bowline_transport::fragments::{self, Reassembly};
 use bowline_transport::liveness::{CallerClock, Liveness};
 use bowline_transport::loss::LossDetector;
@@ -322,8 +323,7 @@ impl Promise {
         Self {
             domains: config.channels as u32 * 3,
             send_blocks: config.send_reserve.div_ceil(each),
-            stream_blocks: config.channels as u32
-                * InStream::blocks_for_credit(config.credit, block_len),
+            stream_blocks: config.channels as u32 * credit::blocks_for(config.credit, block_len),
             inbox_blocks: (config.datagram_max as u32).div_ceil(each),
             send_records: 4,
             receive_records: 2,

@@ -5,10 +5,11 @@ use bowline_core::{
     ChannelId, CloseReason, DisconnectReason, DropReason, Duration, Instant, Link, Mode,
 };
 use bowline_transport::congestion::Controller;
+use bowline_transport::credit::GrantLimits;
 use bowline_transport::fragments::{self, Fragment};
 use bowline_transport::receive_window::Freshness;
 use bowline_transport::record::{List, Record};
-use bowline_transport::reliable::{GrantLimits, Head, Ranges, Refused};
+use bowline_transport::reliable::{Head, Ranges, Refused};
 use bowline_transport::run::Cursor;
 use bowline_wire::native::{
     ACK_RANGES_MAX, AckBlock, CloseCause, DELAY_UNIT_US, Expanded, Frame, Integrity, Offset,

@@ -256,7 +256,7 @@ impl Peer {
                 left = true;
                 break;
             }
-            Frame::Credit { channel: domain.channel.0, limit: stream.limit() }
+            Frame::Credit { channel: domain.channel.0, limit: stream.credit().limit() }
                 .emit(false, &mut packet.writer)?;
             domain.credit_due = false;
             packet.eliciting = true;

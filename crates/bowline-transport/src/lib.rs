@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod acks;
 pub mod congestion;
+pub mod credit;
 pub mod fragments;
 pub mod liveness;
 pub mod loss;

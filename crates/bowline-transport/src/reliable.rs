@@ -7,6 +7,6 @@ mod in_stream;
 mod out_stream;
 mod ranges;
 
-pub use self::in_stream::{Grant, GrantLimits, Head, InStream, Refused};
+pub use self::in_stream::{Head, InStream, Refused};
 pub use self::out_stream::{OutStream, Piece};
 pub use self::ranges::Ranges;

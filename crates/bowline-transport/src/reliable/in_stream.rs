@@ -4,6 +4,7 @@ use bowline_core::serial::ahead32;
 use bowline_core::{Link, Pool, Quota};
 
 use super::Ranges;
+use crate::credit::{Grant, GrantLimits, ReceiveCredit};
 use crate::run::{BadPrefix, Cursor};
 
 /// Why a range that arrived was not taken.
@@ -51,14 +52,7 @@ pub struct InStream {
     tail_end: u32,
     /// Ranges beyond `base` that have arrived, in order.
     ahead: Link,
-    /// Credit given: the peer sends nothing from this offset on.
-    limit: u32,
-    /// How much is to be given when everything was read, in bytes.
-    window: u32,
-    /// Blocks promised for the credit given.
-    promised: u32,
-    /// End of the first incomplete message, as far as it is known.
-    wait_until: u32,
+    credit: ReceiveCredit,
     /// Largest number of a packet that brought bytes.
     newest: u64,
     /// At least the largest number of a packet that brought a byte before `base`.
@@ -68,7 +62,7 @@ pub struct InStream {
 impl InStream {
     /// An empty stream whose first byte has the offset `initial`, with `window` bytes of credit.
     ///
-    /// Whoever calls has promised the blocks for it: [`Self::blocks_promised`].
+    /// Whoever calls has promised the blocks for it: [`ReceiveCredit::blocks_promised`].
     pub const fn new(initial: u32, window: u32, block_len: usize) -> Self {
         Self {
             front: Cursor::NONE,
@@ -78,10 +72,7 @@ impl InStream {
             tail: Link::NONE,
             tail_end: initial,
             ahead: Link::NONE,
-            limit: initial.wrapping_add(window),
-            window,
-            promised: Self::blocks_for_credit(window, block_len),
-            wait_until: initial.wrapping_add(1),
+            credit: ReceiveCredit::new(initial, window, block_len),
             newest: 0,
             moved_by: 0,
         }
@@ -93,25 +84,14 @@ impl InStream {
         number >= self.moved_by
     }
 
-    /// How many blocks must be promised for `credit` bytes: the first one may be partly read.
-    pub const fn blocks_for_credit(credit: u32, block_len: usize) -> u32 {
-        let block_len = if block_len == 0 { 1 } else { block_len as u32 };
-        credit.div_ceil(block_len) + 1
-    }
-
-    /// Blocks promised for the credit given.
-    pub const fn blocks_promised(&self) -> u32 {
-        self.promised
-    }
-
     /// All before this offset has arrived.
     pub const fn base(&self) -> u32 {
         self.base
     }
 
-    /// Credit given so far, as an offset.
-    pub const fn limit(&self) -> u32 {
-        self.limit
+    /// The credit given for it.
+    pub const fn credit(&self) -> &ReceiveCredit {
+        &self.credit
     }
 
     /// Bytes in order and not read yet.
@@ -126,12 +106,12 @@ impl InStream {
 
     /// Whether enough has arrived that the head may be complete.
     pub const fn may_be_complete(&self) -> bool {
-        ahead32(self.base, self.wait_until) >= 0
+        self.credit.may_be_complete(self.base)
     }
 
     /// Blocks and records that `start..end` would take, or why it cannot be taken at all.
     pub fn check(&self, pool: &Pool<'_>, start: u32, end: u32) -> Result<(usize, usize), Refused> {
-        if ahead32(end, self.limit) > 0 {
+        if !self.credit.allows(end) {
             return Err(Refused::OverCredit);
         }
         if ahead32(end, self.base) <= 0 {
@@ -216,13 +196,13 @@ impl InStream {
         match self.front.peek_prefix(pool, left) {
             Err(BadPrefix) => Head::Bad,
             Ok(None) => {
-                self.wait_until = self.read.wrapping_add(left as u32 + 1);
+                self.credit.on_incomplete(self.read.wrapping_add(left as u32 + 1));
                 Head::Partial
             }
             Ok(Some((len, _))) if len > len_max as usize => Head::Bad,
             Ok(Some((len, prefix))) if prefix + len <= left => Head::Message { prefix, len },
             Ok(Some((len, prefix))) => {
-                self.wait_until = self.read.wrapping_add((prefix + len) as u32);
+                self.credit.on_incomplete(self.read.wrapping_add((prefix + len) as u32));
                 Head::Partial
             }
         }
@@ -262,97 +242,22 @@ impl InStream {
         }
     }
 
-    /// Raises the credit as far as memory allows, and says whether the peer should be told.
-    ///
-    /// The window grows by doubling up to `limits.window_max`, as long as `limits.keep` blocks stay for who
-    /// needs them more: a message that is longer than the window gets credit up to its end, if it has
-    /// begun, from them too, and if `limits.long` allows it.
+    /// Raises the credit as far as memory allows: [`ReceiveCredit::grant`].
     pub fn grant(
         &mut self,
         pool: &mut Pool<'_>,
         blocks: &mut Quota,
         limits: &GrantLimits,
     ) -> Grant {
-        let awaited = ahead32(self.wait_until, self.read).max(0) as u32;
-        let block_len = pool.block_len();
-        let used_up = ahead32(self.limit, self.base) <= (self.window / 4) as i32;
-        if used_up && self.window < limits.window_max {
-            let wider = self.window.saturating_mul(2).min(limits.window_max);
-            let more = Self::blocks_for_credit(wider, block_len).saturating_sub(self.promised);
-            if more.saturating_add(limits.keep) <= pool.ledger().common()
-                && self.promise(pool, blocks, wider, block_len)
-            {
-                self.window = wider;
-            }
-        }
-        let mut credit = self.window;
-        let is_long = awaited > credit;
-        let granted = is_long && limits.long && self.promise(pool, blocks, awaited, block_len);
-        if granted {
-            credit = awaited;
-        }
-        let limit = self.read.wrapping_add(credit);
-        let more = ahead32(limit, self.limit);
-        let needed = Self::blocks_for_credit(credit, block_len);
-        if more >= 0 && needed < self.promised {
-            pool.release_promise(blocks, self.promised - needed);
-            self.promised = needed;
-        }
-        let worth_telling = more >= (credit / 2).max(1) as i32
-            || more > 0 && (used_up || ahead32(self.wait_until, self.limit) > 0);
-        if worth_telling {
-            self.limit = limit;
-        }
-        Grant { raised: worth_telling, long: granted, starved: is_long && !granted }
-    }
-
-    fn promise(
-        &mut self,
-        pool: &mut Pool<'_>,
-        blocks: &mut Quota,
-        credit: u32,
-        block_len: usize,
-    ) -> bool {
-        let needed = Self::blocks_for_credit(credit, block_len);
-        if needed <= self.promised {
-            return true;
-        }
-        let promised = pool.promise(blocks, needed - self.promised);
-        if promised {
-            self.promised = needed;
-        }
-        promised
+        self.credit.grant(pool, blocks, limits, self.read, self.base)
     }
 
     /// Gives everything back but the promise.
     pub fn clear(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, ranges: &mut Ranges<'_, '_>) {
         pool.give_chain(blocks, self.front.place().0);
         ranges.records.give_list(ranges.quota, self.ahead);
-        let promised = self.promised;
-        *self = Self { promised, ..Self::new(self.base, 0, pool.block_len()) };
+        *self = Self { credit: self.credit, ..Self::new(self.base, 0, pool.block_len()) };
     }
-}
-
-/// What an attempt to raise the credit may take.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct GrantLimits {
-    /// How far the window may grow, in bytes.
-    pub window_max: u32,
-    /// Blocks that a growing window must leave to all.
-    pub keep: u32,
-    /// Whether a message that is longer than the window may have what it needs.
-    pub long: bool,
-}
-
-/// What became of an attempt to raise the credit.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Grant {
-    /// The peer should be told the new limit.
-    pub raised: bool,
-    /// A message that is longer than the window has begun, and has all the credit it needs.
-    pub long: bool,
-    /// A message that has begun needs more memory than there is now; ask again when some was freed.
-    pub starved: bool,
 }
 
 /// Writes along a chain from `at` on, and moves behind what was written.

@@ -4,6 +4,7 @@ use bowline_core::serial::ahead32;
 use bowline_core::{Link, Pool, Quota};
 
 use super::Ranges;
+use crate::credit::SendCredit;
 use crate::run::{Cursor, Run};
 
 /// What a sender may put into the next packet.
@@ -27,7 +28,7 @@ pub struct OutStream {
     base: u32,
     sent: u32,
     end: u32,
-    limit: u32,
+    credit: SendCredit,
     /// Ranges that were lost and not sent again yet, in order.
     lost: Link,
     /// Ranges beyond `base` that are acknowledged, in order.
@@ -43,7 +44,7 @@ impl OutStream {
             base: initial,
             sent: initial,
             end: initial,
-            limit: initial.wrapping_add(credit),
+            credit: SendCredit::new(initial, credit),
             lost: Link::NONE,
             acked: Link::NONE,
         }
@@ -68,18 +69,14 @@ impl OutStream {
     }
 
     /// Raises the limit; a lower one than before changes nothing. Returns whether it rose.
-    pub fn on_credit(&mut self, limit: u32) -> bool {
-        let more = ahead32(limit, self.limit) > 0;
-        if more {
-            self.limit = limit;
-        }
-        more
+    pub const fn on_credit(&mut self, limit: u32) -> bool {
+        self.credit.on_limit(limit)
     }
 
     /// Whether there is something to send now.
     #[inline]
     pub fn is_pending(&self) -> bool {
-        self.lost.is_some() || (self.sent != self.end && ahead32(self.limit, self.sent) > 0)
+        self.lost.is_some() || (self.sent != self.end && self.credit.left(self.sent) > 0)
     }
 
     /// What to send next: what was lost before what is new.
@@ -91,8 +88,7 @@ impl OutStream {
             self.lost = ranges.records[lost].next;
             ranges.give(lost);
         }
-        let allowed = ahead32(self.limit, self.sent).max(0) as u32;
-        let len = self.end.wrapping_sub(self.sent).min(allowed);
+        let len = self.end.wrapping_sub(self.sent).min(self.credit.left(self.sent));
         (len > 0).then_some(Piece { start: self.sent, len, again: false })
     }
 
