@@ -5,6 +5,7 @@
 //! could not run on this machine and why.
 
 mod baremetal;
+mod callgrind;
 mod ci;
 mod elf;
 mod fresh_clone;
@@ -26,6 +27,7 @@ const CHORES: &[Chore] = &[
     ("ci", "what a submission must pass besides `test`", ci::run),
     ("baremetal", "link without an allocator; a reachable panic is a link error", baremetal::run),
     ("sizes", "flash and RAM of the bare-metal binaries", sizes::run),
+    ("callgrind", "instructions on the hot path, of one workload or all", callgrind::run),
     ("fresh-clone", "run the README's commands in a clone of HEAD, home empty", fresh_clone::run),
 ];
 
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let chore = arguments.next().unwrap_or_default();
     match CHORES.iter().find(|(name, ..)| *name == chore) {
-        Some((.., run)) if arguments.next().is_none() => {
+        Some((name, _, run)) if *name == "callgrind" || arguments.next().is_none() => {
             let mut report = Report::default();
             run(&mut report);
             report.finish()

@@ -1,0 +1,50 @@
+//! What sessions take of memory, as Markdown.
+
+use bowline_benches::server::Server;
+use bowline_core::Mode;
+use bowline_crypto::SipHash;
+use bowline_native::{Config, Domain, Endpoint, Fixed, Heap, Peer, Storage};
+use bowline_transport::fragments::Assembly;
+use bowline_transport::record::Record;
+
+fn main() {
+    println!("| | bytes |\n|---|---:|");
+    size::<Peer>("`Peer`");
+    size::<Domain>("`Domain`");
+    size::<Record>("`Record`");
+    size::<Assembly>("`Assembly`");
+    size::<Endpoint<&mut dyn Storage>>("`Endpoint`, memory apart");
+    size::<Heap>("`Heap`, what it allocated apart");
+    fixed::<1, 6, 14>();
+    fixed::<1, 24, 40>();
+    fixed::<4, 24, 56>();
+    fixed::<4, 96, 160>();
+    println!();
+    println!("| bytes per peer, `Heap` | idle | one mode used | three modes used |");
+    println!("|---|---:|---:|---:|");
+    for peers in [1, 100, 1_000, 10_000] {
+        let [idle, one, three] =
+            [&[], &Mode::GODOT[2..], &Mode::GODOT[..]].map(|modes| per_peer(peers, modes));
+        println!("| {peers} peers | {idle} | {one} | {three} |");
+    }
+}
+
+fn size<T>(name: &str) {
+    println!("| {name} | {} |", size_of::<T>());
+}
+
+/// The size of memory that is good for peers of `Config::small`.
+fn fixed<const PEERS: usize, const RECORDS: usize, const BLOCKS: usize>() {
+    let mut memory = Fixed::<PEERS, 1, RECORDS, BLOCKS>::new();
+    let endpoint = Endpoint::plain(Config::small(1), &SipHash, &[1; 32], &mut memory);
+    assert!(endpoint.is_ok(), "{:?}", endpoint.err());
+    size::<Fixed<PEERS, 1, RECORDS, BLOCKS>>(&format!("`Fixed<{PEERS}, 1, {RECORDS}, {BLOCKS}>`"));
+}
+
+/// Bytes that a server has allocated after each of its peers used `modes` of one channel and fell
+/// silent, by peer.
+fn per_peer(peers: u32, modes: &[Mode]) -> usize {
+    let mut server = Server::new(Config::new(1), peers);
+    server.converse(modes);
+    server.server().storage().allocated() / peers as usize
+}

@@ -1,0 +1,262 @@
+//! All workloads by name, with what they are measured against.
+
+use bowline_core::Mode;
+use bowline_native::{Config, Integrity};
+
+use crate::Work;
+use crate::floor::{BulkFloor, Floor, ServerFloor};
+use crate::pair::{Pair, Traffic};
+use crate::run;
+use crate::server::Server;
+
+/// What a cost is divided by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Per {
+    /// Messages.
+    Message,
+    /// Bytes of messages.
+    Byte,
+    /// Peers times ticks.
+    PeerTick,
+}
+
+/// A workload as it is listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// What it is.
+    pub title: &'static str,
+    /// What its cost is divided by.
+    pub per: Per,
+    /// Most that it may cost; nothing was set if 0.
+    pub target: f64,
+    /// What it should cost in the end; nothing was set if 0.
+    pub aim: f64,
+    /// The workload without a protocol that it is compared with.
+    pub floor: &'static str,
+    /// Does it.
+    pub run: fn() -> Work,
+}
+
+/// Nothing is protected: what the protocol itself costs.
+fn bare() -> Config {
+    Config { integrity: Integrity::None, ..Config::new(1) }
+}
+
+fn checked() -> Config {
+    Config { integrity: Integrity::Crc32, ..Config::new(1) }
+}
+
+fn small(config: Config, block_len: u32, mode: Mode, alone: bool) -> Work {
+    let traffic = Traffic { mode, len: 32, per_tick: 64, under_way_max: 1_000, alone };
+    run(Pair::new(config, block_len, traffic), 500, 1_000)
+}
+
+fn large(config: Config, block_len: u32) -> Work {
+    let traffic = Traffic {
+        mode: Mode::Reliable,
+        len: 64 * 1024,
+        per_tick: 2,
+        under_way_max: 6,
+        alone: false,
+    };
+    run(Pair::new(config, block_len, traffic), 100, 1_000)
+}
+
+fn server(config: Config, peers: u32) -> Work {
+    run(Server::new(config, peers), 20, (100_000 / peers).max(10))
+}
+
+/// Every workload.
+pub const WORKLOADS: &[Entry] = &[
+    Entry {
+        name: "w1-unreliable",
+        title: "W1 unreliable",
+        per: Per::Message,
+        target: 260.0,
+        aim: 200.0,
+        floor: "w1-floor",
+        run: || small(bare(), 1024, Mode::Unreliable, false),
+    },
+    Entry {
+        name: "w1-ordered",
+        title: "W1 unreliable-ordered",
+        per: Per::Message,
+        target: 260.0,
+        aim: 0.0,
+        floor: "w1-floor",
+        run: || small(bare(), 1024, Mode::UnreliableOrdered, false),
+    },
+    Entry {
+        name: "w1-reliable",
+        title: "W1 reliable",
+        per: Per::Message,
+        target: 300.0,
+        aim: 230.0,
+        floor: "w1-floor",
+        run: || small(bare(), 1024, Mode::Reliable, false),
+    },
+    Entry {
+        name: "w1-unreliable-4k",
+        title: "W1 unreliable, 4 KiB blocks",
+        per: Per::Message,
+        target: 260.0,
+        aim: 200.0,
+        floor: "w1-floor",
+        run: || small(bare(), 4096, Mode::Unreliable, false),
+    },
+    Entry {
+        name: "w1-reliable-4k",
+        title: "W1 reliable, 4 KiB blocks",
+        per: Per::Message,
+        target: 300.0,
+        aim: 230.0,
+        floor: "w1-floor",
+        run: || small(bare(), 4096, Mode::Reliable, false),
+    },
+    Entry {
+        name: "w1-unreliable-crc",
+        title: "W1 unreliable, CRC",
+        per: Per::Message,
+        target: 320.0,
+        aim: 0.0,
+        floor: "w1-floor",
+        run: || small(checked(), 1024, Mode::Unreliable, false),
+    },
+    Entry {
+        name: "w1-ordered-crc",
+        title: "W1 unreliable-ordered, CRC",
+        per: Per::Message,
+        target: 320.0,
+        aim: 0.0,
+        floor: "w1-floor",
+        run: || small(checked(), 1024, Mode::UnreliableOrdered, false),
+    },
+    Entry {
+        name: "w1-reliable-crc",
+        title: "W1 reliable, CRC",
+        per: Per::Message,
+        target: 360.0,
+        aim: 0.0,
+        floor: "w1-floor",
+        run: || small(checked(), 1024, Mode::Reliable, false),
+    },
+    Entry {
+        name: "w1-alone-unreliable",
+        title: "W1 unreliable, one message per datagram",
+        per: Per::Message,
+        target: 700.0,
+        aim: 0.0,
+        floor: "w1-alone-floor",
+        run: || small(bare(), 1024, Mode::Unreliable, true),
+    },
+    Entry {
+        name: "w1-alone-reliable",
+        title: "W1 reliable, one message per datagram",
+        per: Per::Message,
+        target: 700.0,
+        aim: 0.0,
+        floor: "w1-alone-floor",
+        run: || small(bare(), 1024, Mode::Reliable, true),
+    },
+    Entry {
+        name: "w2",
+        title: "W2, 64 KiB reliable",
+        per: Per::Byte,
+        target: 1.4,
+        aim: 1.2,
+        floor: "w2-floor",
+        run: || large(bare(), 1024),
+    },
+    Entry {
+        name: "w2-4k",
+        title: "W2, 64 KiB reliable, 4 KiB blocks",
+        per: Per::Byte,
+        target: 1.4,
+        aim: 1.2,
+        floor: "w2-floor",
+        run: || large(bare(), 4096),
+    },
+    Entry {
+        name: "w2-crc",
+        title: "W2, 64 KiB reliable, CRC",
+        per: Per::Byte,
+        target: 0.0,
+        aim: 0.0,
+        floor: "w2-floor",
+        run: || large(checked(), 1024),
+    },
+    Entry {
+        name: "w5-1000",
+        title: "W5, 1,000 peers",
+        per: Per::PeerTick,
+        target: 1600.0,
+        aim: 1300.0,
+        floor: "w5-floor",
+        run: || server(bare(), 1_000),
+    },
+    Entry {
+        name: "w5-4000",
+        title: "W5, 4,000 peers",
+        per: Per::PeerTick,
+        target: 1600.0,
+        aim: 1300.0,
+        floor: "w5-floor",
+        run: || server(bare(), 4_000),
+    },
+    Entry {
+        name: "w5-10000",
+        title: "W5, 10,000 peers",
+        per: Per::PeerTick,
+        target: 1600.0,
+        aim: 1300.0,
+        floor: "w5-floor",
+        run: || server(bare(), 10_000),
+    },
+    Entry {
+        name: "w5-1000-crc",
+        title: "W5, 1,000 peers, CRC",
+        per: Per::PeerTick,
+        target: 0.0,
+        aim: 0.0,
+        floor: "w5-floor",
+        run: || server(checked(), 1_000),
+    },
+    Entry {
+        name: "w1-floor",
+        title: "floor of W1",
+        per: Per::Message,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || run(Floor::new(32, 64, false), 500, 1_000),
+    },
+    Entry {
+        name: "w1-alone-floor",
+        title: "floor of W1, one message per datagram",
+        per: Per::Message,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || run(Floor::new(32, 64, true), 500, 1_000),
+    },
+    Entry {
+        name: "w2-floor",
+        title: "floor of W2",
+        per: Per::Byte,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || run(BulkFloor::new(64 * 1024, 2), 100, 1_000),
+    },
+    Entry {
+        name: "w5-floor",
+        title: "floor of W5, 1,000 peers",
+        per: Per::PeerTick,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || run(ServerFloor::new(1_000), 20, 100),
+    },
+];
