@@ -102,6 +102,14 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_less_than_a_microsecond_waits_too() {
+        let mut hop = Bottleneck::default();
+        assert!(hop.pass(at(0), 1, rate(2_000_000), 1).is_some());
+        assert_eq!(hop.backlog(at(0), rate(2_000_000)), 1);
+        assert_eq!(hop.pass(at(0), 1, rate(2_000_000), 1), None);
+    }
+
+    #[test]
     fn an_idle_hop_takes_what_its_queue_could_not_hold() {
         let mut hop = Bottleneck::default();
         assert!(hop.pass(at(0), 1_500, rate(1_500), 0).is_some());

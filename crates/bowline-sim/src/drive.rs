@@ -141,7 +141,7 @@ impl Net {
             if place.is_awake(self.now) {
                 self.drain_socket(node, machines);
                 result = result.and_then(|()| self.poll(node, machines[node.index()]));
-            } else if let Some(at) = place.callable(self.now) {
+            } else if let Some(at) = place.next_call(self.now) {
                 self.wakes.set_earlier(node, at);
             }
         }
@@ -157,11 +157,10 @@ impl Net {
         let mut timeout = None;
         for _ in 0..LATE_POLLS_MAX {
             self.send_all(node, machine)?;
-            timeout = machine.poll_timeout().filter(|at| *at < Instant::MAX);
+            timeout = machine.poll_timeout();
             if timeout.is_none_or(|at| at > now) {
-                let place = &self.nodes[node.index()];
-                if !place.ticks() {
-                    self.wakes.set(node, timeout.and_then(|at| place.callable(at)));
+                if !self.nodes[node.index()].ticks() {
+                    self.wakes.set(node, timeout);
                 }
                 return Ok(());
             }
@@ -283,7 +282,7 @@ impl Net {
                 self.counters_of(label.path).socket_full += 1;
                 return (Some(node), Arrival::SocketFull);
             }
-            if let Some(at) = place.callable(self.now) {
+            if let Some(at) = place.next_call(self.now) {
                 self.wakes.set_earlier(node, at);
             }
         }

@@ -99,12 +99,9 @@ impl Node {
         Some(ticks.next)
     }
 
-    /// When it can next be called if something is due at `due`, for one that has no ticks.
-    pub(crate) fn callable(&self, due: Instant) -> Option<Instant> {
-        match self.ticks {
-            None => Some(self.stall_end(due).unwrap_or(due)),
-            Some(_) => None,
-        }
+    /// When it will be called for what came while it slept, unless its next tick does that.
+    pub(crate) fn next_call(&self, now: Instant) -> Option<Instant> {
+        self.stall_end(now).filter(|_| self.ticks.is_none())
     }
 }
 

@@ -137,9 +137,7 @@ impl Path {
             .bursts
             .unwrap_or(Bursts { worsens: 0, recovers: 0, good_loss: 0, bad_loss: 0 });
         self.bad ^= dice.chance(if self.bad { recovers } else { worsens });
-        let in_burst = dice.chance(if self.bad { bad_loss } else { good_loss });
-        // Rolled in any case: the number of rolls must not depend on their outcome.
-        dice.chance(self.link.loss) | in_burst
+        dice.chance(if self.bad { bad_loss } else { good_loss }) || dice.chance(self.link.loss)
     }
 
     fn copy(&self, sent: Instant, dice: &mut Rng) -> Copy {
@@ -337,6 +335,21 @@ mod tests {
         let mut clamped = path(link.with_payload_max(999));
         assert_eq!(clamped.enter(Instant::ZERO, 1_000, true).unwrap_err(), Loss::TooLong);
         assert_eq!(clamped.enter(Instant::ZERO, 999, true).unwrap().queued, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_new_rate_begins_behind_what_the_old_one_accepted() {
+        let link = Link::PERFECT.with_overhead(0);
+        let mut path = path(link.with_rate(999_983, 10));
+        // A byte takes a microsecond and 17 parts of 999,983.
+        let first = path.enter(Instant::ZERO, 1, true).unwrap();
+        path.set_link(link.with_rate(3, 10));
+        let second = path.enter(Instant::ZERO, 1, true).unwrap();
+        // Whatever else changes, fractions go on adding up.
+        path.set_link(link.with_rate(3, 10).with_duplicate(1, Duration::ZERO));
+        let third = path.enter(Instant::ZERO, 1, true).unwrap();
+        let at = [first, second, third].map(|passage| passage.first.at.as_micros());
+        assert_eq!(at, [2, 333_336, 666_669]);
     }
 
     #[test]

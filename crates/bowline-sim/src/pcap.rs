@@ -256,11 +256,12 @@ mod tests {
 
     #[test]
     fn an_ipv6_packet_byte_by_byte() {
-        let bytes = capture(socket("[2001:db8::1]:1"), socket("[2001:db8::2]:2"), None, b"");
+        let bytes =
+            capture(socket("[2001:db8::1]:1"), socket("[2001:db8::2]:2"), Some(Ecn::Ce), b"");
         #[rustfmt::skip]
         let expected = [
             3, 0, 0, 0, 7, 0, 0, 0, 48, 0, 0, 0, 48, 0, 0, 0,
-            0x60, 0, 0, 0, 0, 8, 17, 64,
+            0x60, 0x30, 0, 0, 0, 8, 17, 64,
             0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
             0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
             0, 1, 0, 2, 0, 8, 0xa4, 0x66,

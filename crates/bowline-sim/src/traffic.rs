@@ -19,7 +19,7 @@ impl Net {
         self.depart(node.into(), to, None, bytes)
     }
 
-    /// Lets a datagram arrive at `at`, from wherever, over no link at all: forged, replayed, or
+    /// Lets a datagram arrive at `at`, at once if that has passed, from wherever, over no link at all: forged, replayed, or
     /// from somebody who is not on this network.
     pub fn inject(&mut self, at: Instant, from: Address, to: Address, bytes: &[u8]) {
         let (sent, number) = (self.now, self.injected.sent);
@@ -27,7 +27,7 @@ impl Net {
         self.injected.sent += 1;
         self.injected.sent_bytes += bytes.len() as u64;
         let label = Label { from, to, ecn: None, sent, path: None, number };
-        self.flights.start(at.max(self.now), label, bytes, None);
+        self.flights.start(at, label, bytes, None);
     }
 
     /// Lets only those datagrams enter their link for which `filter`, told the sender, says true;

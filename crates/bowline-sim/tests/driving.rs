@@ -48,8 +48,10 @@ fn a_deadline_is_reached_exactly_and_what_is_due_then_has_happened() {
     assert_eq!(net.run_for(&mut [&mut a, &mut b], Duration::from_micros(1)), Ok(Step::Deadline));
     assert_eq!((net.now(), a.len()), (after(start, 2_000), 1));
     // A deadline in the past is now.
+    net.set_link(0, 1, Link::PERFECT);
+    a.send(net.address(1), b"y");
     assert_eq!(net.run_until(&mut [&mut a, &mut b], start), Ok(Step::Deadline));
-    assert_eq!(net.now(), after(start, 2_000));
+    assert_eq!((net.now(), b.count), (after(start, 2_000), 2));
 }
 
 #[test]
@@ -88,7 +90,22 @@ fn a_timeout_is_met_to_the_microsecond() {
 fn the_end_of_time_is_nothing_to_wait_for() {
     let mut net = Net::with_nodes(1, 1, Link::PERFECT);
     let mut never = Puppet { transmit: |_, _: &mut [u8]| Ok(None), timeout: || Some(Instant::MAX) };
+    net.set_default_link(one_way(Duration::MAX));
+    net.send(0, net.address(0), b"never arrives");
+    let now = net.now();
     assert_eq!(net.step(&mut [&mut never]), Ok(Step::Idle));
+    assert_eq!((net.now(), net.in_flight()), (now, 1));
+}
+
+#[test]
+fn machines_that_are_due_together_are_polled_in_order() {
+    let mut net = Net::with_nodes(1, 3, Link::PERFECT);
+    let (mut a, mut b, mut c) = (Echo::default(), Echo::default(), Mailbox::new());
+    c.send(net.address(1), b"to the second first");
+    c.send(net.address(0), b"to the first second");
+    net.exchange(&mut [&mut a, &mut b, &mut c]).unwrap();
+    let order = [c.receive().unwrap().from, c.receive().unwrap().from];
+    assert_eq!(order, [net.address(0), net.address(1)]);
 }
 
 #[test]
@@ -217,6 +234,22 @@ fn a_frozen_node_misses_its_timeout_and_acts_on_it_when_it_wakes() {
 }
 
 #[test]
+fn a_node_that_freezes_when_it_is_due_is_not_forgotten() {
+    let mut net = Net::with_nodes(1, 2, Link::PERFECT);
+    let (mut a, mut b) = (Mailbox::new(), Mailbox::new());
+    a.send(net.address(1), b"before the first call");
+    let end = after(net.now(), 5_000);
+    net.stall(0, net.now(), end);
+    assert_eq!(net.step(&mut [&mut a, &mut b]), Ok(Step::Due));
+    assert_eq!((net.now(), net.due()), (end, &[NodeId::new(0)][..]));
+    net.stall(0, end, after(end, 7));
+    net.exchange(&mut [&mut a, &mut b]).unwrap();
+    assert!(b.is_empty());
+    net.run_for(&mut [&mut a, &mut b], MS).unwrap();
+    assert_eq!(b.receive().map(|letter| letter.at), Some(after(end, 7)));
+}
+
+#[test]
 fn the_socket_of_a_frozen_node_overflows() {
     let mut net = Net::with_nodes(1, 2, Link::PERFECT);
     let start = net.now();
@@ -272,18 +305,29 @@ fn machines_that_never_stop_are_reported() {
     // The same over a link that takes time is no fault.
     let mut net = Net::with_nodes(1, 2, one_way(Duration::from_micros(1)));
     net.send(0, net.address(1), b"ball");
-    assert_eq!(net.run_for(&mut [&mut a, &mut b], MS.saturating_mul(500)), Ok(Step::Deadline));
+    net.set_link(0, 1, Link::PERFECT);
+    net.send(0, net.address(1), b"ball");
+    assert_eq!(net.run_for(&mut [&mut a, &mut b], MS.saturating_mul(200)), Ok(Step::Deadline));
+    assert!(net.total().delivered > 3 * u64::from(bowline_sim::ROUNDS_MAX));
 }
 
 #[test]
 fn a_flood_at_one_instant_is_no_fault() {
     let mut net = Net::with_nodes(1, 1, Link::PERFECT);
     let mut flooded = Puppet { transmit: |_, _: &mut [u8]| Ok(None), timeout: || None };
-    for _ in 0..bowline_sim::ROUNDS_MAX + 10 {
-        net.inject(net.now(), net.address(0), net.address(0), b"forged");
+    let flood = bowline_sim::ROUNDS_MAX + 10;
+    for i in 0..2 * flood {
+        if i < flood {
+            net.inject(net.now(), net.address(0), net.address(0), b"forged");
+        } else {
+            net.send(0, net.address(0), b"to itself");
+        }
         assert_eq!(net.step(&mut [&mut flooded]), Ok(Step::Due));
     }
-    assert_eq!(net.total().delivered, u64::from(bowline_sim::ROUNDS_MAX) + 10);
+    for _ in 0..=bowline_sim::ROUNDS_MAX {
+        assert_eq!(net.exchange(&mut [&mut flooded]), Ok(()));
+    }
+    assert_eq!(net.total().delivered, 2 * u64::from(flood));
 }
 
 #[test]
