@@ -1,0 +1,15 @@
+//! What bowline promises, held against endpoints that talk over a simulated network.
+//!
+//! - [`oracle`]: obvious models of the three modes. They share no code with bowline: they are told what was
+//!   sent and what arrived, and say what must not have.
+//! - [`world`]: endpoints, a network that misbehaves, and applications that act at random. A world
+//!   follows from a [`scenario`], and that from one seed.
+//! - [`mutant`]: endpoints that are wrong on purpose. The models must tell.
+//! - [`pair`]: two endpoints for tests that say themselves what happens.
+//! - [`soak`]: world after world, for as long as one likes.
+
+pub mod memory;
+pub mod mutant;
+pub mod oracle;
+pub mod scenario;
+pub mod world;

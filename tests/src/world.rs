@@ -1,0 +1,703 @@
+//! Endpoints, a network between them, and applications that act at random.
+//!
+//! A world has four ages: traffic, in which everything happens that the [`Scenario`] says; settling, in which
+//! the network is kind and the applications read, until all that was promised has arrived; goodbye, in
+//! which every session is finished; and silence, after which nothing may be in use.
+
+use std::collections::BTreeMap;
+
+use bowline_core::{
+    ChannelId, CloseReason, DisconnectReason, Duration, Event, Instant, Machine, Messages, Mode,
+    Outgoing, PeerId, SendError,
+};
+use bowline_crypto::SipHash;
+use bowline_native::{ConnectError, Endpoint, InUse};
+use bowline_sim::{Fault, Link, Net, PERCENT, Rng};
+
+use crate::memory::Memory;
+use crate::mutant::Party;
+use crate::oracle::{Direction, Oracle, Violation};
+use crate::scenario::{Disaster, NodePlan, Scenario, Trouble};
+
+/// How long settling may take.
+const SETTLE_MAX: Duration = Duration::from_secs(300);
+/// How long goodbyes may take.
+const GOODBYE_MAX: Duration = Duration::from_secs(60);
+/// How long the silence lasts before everything is counted.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// What a world found out.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// A message was delivered that must not have been.
+    Violation(Violation),
+    /// An endpoint could not be driven.
+    Fault(Fault),
+    /// A session ended in a way it must not have.
+    Ended {
+        /// At whose side.
+        node: usize,
+        /// How.
+        reason: DisconnectReason,
+    },
+    /// Something did not come to its end in time.
+    Stuck {
+        /// Which age of the world.
+        age: &'static str,
+        /// What is missing.
+        missing: Vec<String>,
+    },
+    /// A session was finished in good order, and not all of what was sent reliably had arrived.
+    Incomplete {
+        /// From whom to whom.
+        direction: Direction,
+        /// How many messages are missing.
+        missing: usize,
+    },
+    /// A message was refused for no good reason.
+    Refused {
+        /// By whom.
+        node: usize,
+        /// Why, it says.
+        error: SendError,
+        /// The message.
+        message: String,
+    },
+    /// Memory was not given back.
+    Leak {
+        /// Whose.
+        node: usize,
+        /// What is in use when nothing should be.
+        in_use: InUse,
+    },
+}
+
+impl core::fmt::Display for Failure {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Violation(violation) => write!(f, "{violation}"),
+            Self::Fault(fault) => write!(f, "{fault}"),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Violation> for Failure {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+/// What happened in a world that held.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tally {
+    /// Datagrams sent.
+    pub datagrams: u64,
+    /// Messages that an endpoint took.
+    pub sent: u64,
+    /// Messages that were delivered.
+    pub delivered: u64,
+    /// Sessions that began, counted at both sides.
+    pub sessions: u64,
+    /// Sessions that ended by time-out, counted at both sides.
+    pub timed_out: u64,
+    /// How often there was no room for a message.
+    pub full: u64,
+    /// Simulated time.
+    pub span: Duration,
+    /// What all datagrams and their times hash to, if the world was told to hash.
+    pub hash: Option<u64>,
+}
+
+impl core::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.datagrams += other.datagrams;
+        self.sent += other.sent;
+        self.delivered += other.delivered;
+        self.sessions += other.sessions;
+        self.timed_out += other.timed_out;
+        self.full += other.full;
+        self.span += other.span;
+    }
+}
+
+/// Endpoints and applications on a network.
+pub struct World {
+    /// The network.
+    pub net: Net,
+    /// What is known of all messages.
+    pub oracle: Oracle,
+    players: Vec<Player>,
+    scenario: Scenario,
+    age: Age,
+    attempts: u64,
+    ends: BTreeMap<Direction, End>,
+    tally: Tally,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Age {
+    Traffic,
+    Settling,
+    Goodbye,
+}
+
+struct Player {
+    party: Box<dyn Party>,
+    rng: Rng,
+    sessions: Vec<Session>,
+    next_act: Instant,
+    paused_until: Instant,
+}
+
+/// One side of a session, as its application knows it.
+#[derive(Debug)]
+struct Session {
+    peer: PeerId,
+    other: usize,
+    /// Which direction this side sends in; nothing until the session has begun.
+    out: Option<Direction>,
+    attempt: Option<u64>,
+    /// What there was no room for.
+    waiting: Option<Waiting>,
+    unread: bool,
+    finishing: bool,
+    closing: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    channel: ChannelId,
+    mode: Mode,
+    bytes: Vec<u8>,
+    since: Instant,
+}
+
+/// How one side's session ended; its key is the direction in which that side sent.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    reason: DisconnectReason,
+    /// It was finished, and not closed.
+    finished: bool,
+    /// There may have been something left to read.
+    unread: bool,
+}
+
+impl World {
+    /// The world of a scenario, at its beginning.
+    pub fn new(scenario: &Scenario) -> Self {
+        Self::with(scenario, |_, endpoint| Box::new(endpoint))
+    }
+
+    /// The same, with every endpoint put into something.
+    pub fn with(
+        scenario: &Scenario,
+        wrap: impl Fn(usize, Endpoint<Memory>) -> Box<dyn Party>,
+    ) -> Self {
+        let mut net = Net::with_nodes(scenario.seed, scenario.nodes.len(), scenario.link);
+        let start = net.now();
+        let players = scenario.nodes.iter().enumerate().map(|(node, plan)| {
+            let mut rng = Rng::stream(scenario.seed, 0x0a11 + node as u64);
+            if let Some(tick) = plan.tick {
+                net.poll_every(node, start + rng.duration(tick), tick);
+            }
+            let party = wrap(node, endpoint(plan, &mut rng));
+            Player {
+                party,
+                rng,
+                sessions: Vec::new(),
+                next_act: start,
+                paused_until: Instant::ZERO,
+            }
+        });
+        let players = players.collect();
+        Self {
+            players,
+            net,
+            oracle: Oracle::new(),
+            scenario: scenario.clone(),
+            age: Age::Traffic,
+            attempts: 0,
+            ends: BTreeMap::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Lives through all ages.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong.
+    pub fn run(mut self) -> Result<Tally, Failure> {
+        let start = self.net.now();
+        self.traffic()?;
+        self.settle()?;
+        self.say_goodbye()?;
+        self.listen_to_silence()?;
+        self.tally.datagrams = self.net.total().sent;
+        self.tally.delivered = self.oracle.delivered();
+        self.tally.span = self.net.now() - start;
+        self.tally.hash = self.net.trace().map(bowline_sim::TraceHash::value);
+        Ok(self.tally)
+    }
+
+    fn traffic(&mut self) -> Result<(), Failure> {
+        let start = self.net.now();
+        for node in 1..self.players.len() {
+            self.connect(node, 0);
+        }
+        let mut troubles = self.scenario.troubles.clone();
+        troubles.sort_by_key(|trouble| trouble.from);
+        let end = start + self.scenario.span;
+        for trouble in troubles {
+            self.run_until((start + trouble.from).min(end))?;
+            self.suffer(trouble)?;
+        }
+        self.run_until(end)
+    }
+
+    fn suffer(&mut self, trouble: Trouble) -> Result<(), Failure> {
+        let (link, now) = (self.scenario.link, self.net.now());
+        let until = now + trouble.span;
+        let changed = match trouble.what {
+            Disaster::Outage => link.with_loss(1_000_000),
+            Disaster::Clamp(len) => link.with_payload_max(len.min(link.payload_max)),
+            Disaster::HeavyLoss => link.with_loss(50 * PERCENT),
+            Disaster::Stall(node) => {
+                self.net.stall(node, now, until);
+                return Ok(());
+            }
+        };
+        self.net.set_default_link(changed);
+        self.run_until(until)?;
+        self.net.set_default_link(link);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        let kind = Link::PERFECT
+            .with_delay(Duration::from_millis(10))
+            .with_payload_max(self.scenario.link.payload_max);
+        self.net.set_default_link(kind);
+        self.age = Age::Settling;
+        let end = self.net.now() + SETTLE_MAX;
+        while self.net.now() < end {
+            if self.unsettled().is_empty() {
+                return Ok(());
+            }
+            self.run_until(self.net.now() + Duration::from_millis(200))?;
+        }
+        Err(Failure::Stuck { age: "settling", missing: self.unsettled() })
+    }
+
+    /// What has not arrived, or not found room, in sessions that both sides have.
+    fn unsettled(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for (node, player) in self.players.iter().enumerate() {
+            for session in &player.sessions {
+                let Some(out) = session.out else {
+                    all.push(format!("node {node}: session {:?} has not begun", session.attempt));
+                    continue;
+                };
+                let back = Direction { by_client: !out.by_client, ..out };
+                if let Some(waiting) = &session.waiting {
+                    all.push(format!(
+                        "node {node}, session {}: {} bytes {} wait since {:?}",
+                        out.session,
+                        waiting.bytes.len(),
+                        waiting.mode,
+                        waiting.since
+                    ));
+                }
+                let other_is_here = !self.ends.contains_key(&back);
+                if session.closing || session.finishing || !other_is_here {
+                    all.push(format!("node {node}: session {} has not ended", out.session));
+                }
+                let missing = self.oracle.reliable_missing(out);
+                if missing > 0 {
+                    all.push(format!(
+                        "node {node}, session {}: {missing} reliable messages to node {}",
+                        out.session, session.other
+                    ));
+                }
+            }
+        }
+        all
+    }
+
+    fn say_goodbye(&mut self) -> Result<(), Failure> {
+        self.age = Age::Goodbye;
+        let now = self.net.now();
+        for player in &mut self.players {
+            for session in &mut player.sessions {
+                // Some sessions are ended by one side, some by both at once.
+                let ends = session.out.is_some_and(|out| {
+                    let style = Rng::stream(self.scenario.seed, out.session).below(3);
+                    style == 2 || (style == 1) == out.by_client
+                });
+                if ends {
+                    let reason = CloseReason(session.peer.generation());
+                    session.finishing =
+                        player.party.endpoint().finish(now, session.peer, reason).is_ok();
+                }
+            }
+        }
+        let end = now + GOODBYE_MAX;
+        while self.players.iter().any(|player| !player.sessions.is_empty()) {
+            if self.net.now() >= end {
+                let left = self.players.iter().enumerate().flat_map(|(node, player)| {
+                    player.sessions.iter().map(move |session| format!("node {node}: {session:?}"))
+                });
+                return Err(Failure::Stuck { age: "goodbye", missing: left.collect() });
+            }
+            self.run_until(self.net.now() + Duration::from_millis(100))?;
+        }
+        self.check_complete()
+    }
+
+    /// Whoever finished a session and was told that it is closed has got everything across.
+    fn check_complete(&self) -> Result<(), Failure> {
+        for (&out, end) in &self.ends {
+            let back = Direction { by_client: !out.by_client, ..out };
+            let Some(other) = self.ends.get(&back) else { continue };
+            let finished = end.finished && matches!(end.reason, DisconnectReason::Closed(_));
+            let reader_stayed =
+                !other.unread && !matches!(other.reason, DisconnectReason::Closed(_));
+            let missing = self.oracle.reliable_missing(out);
+            if finished && reader_stayed && missing > 0 {
+                return Err(Failure::Incomplete { direction: out, missing });
+            }
+        }
+        Ok(())
+    }
+
+    fn listen_to_silence(&mut self) -> Result<(), Failure> {
+        self.run_until(self.net.now() + SILENCE)?;
+        for (node, player) in self.players.iter_mut().enumerate() {
+            let in_use = player.party.endpoint().in_use();
+            if in_use != InUse::default() {
+                return Err(Failure::Leak { node, in_use });
+            }
+        }
+        Ok(())
+    }
+
+    fn run_until(&mut self, end: Instant) -> Result<(), Failure> {
+        loop {
+            for node in 0..self.players.len() {
+                self.act(node)?;
+            }
+            if self.net.now() >= end {
+                return Ok(());
+            }
+            let next = self.players.iter().map(|player| player.next_act).min().unwrap_or(end);
+            let next = next.max(self.net.now() + Duration::from_micros(1)).min(end);
+            let mut machines: Vec<&mut dyn Machine> = self
+                .players
+                .iter_mut()
+                .map(|player| &mut *player.party as &mut dyn Machine)
+                .collect();
+            self.net.step_until(&mut machines, next)?;
+        }
+    }
+
+    /// The turn of one application, if it is its time.
+    fn act(&mut self, node: usize) -> Result<(), Failure> {
+        let now = self.net.now();
+        if !self.net.is_awake(node) {
+            return Ok(());
+        }
+        let in_traffic = self.age == Age::Traffic;
+        let player = &mut self.players[node];
+        let turn = now >= player.next_act;
+        if turn {
+            player.next_act =
+                now + Duration::from_micros(1) + player.rng.duration(self.scenario.pace);
+            if in_traffic && player.rng.chance(self.scenario.pause) {
+                player.paused_until = now + player.rng.duration(Duration::from_secs(2));
+            }
+        }
+        if in_traffic && now < player.paused_until {
+            return Ok(());
+        }
+        self.read(node)?;
+        self.poll_events(node)?;
+        if turn && in_traffic {
+            self.chatter(node)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what has been left unread.
+    fn read(&mut self, node: usize) -> Result<(), Failure> {
+        for at in 0..self.players[node].sessions.len() {
+            if self.players[node].sessions[at].unread {
+                self.read_session(node, at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_session(&mut self, node: usize, at: usize) -> Result<(), Failure> {
+        let in_traffic = self.age == Age::Traffic;
+        let player = &mut self.players[node];
+        // Now and then an application takes a few messages only.
+        let lazy = in_traffic && self.scenario.pause > 0 && player.rng.chance(10 * PERCENT);
+        let most = if lazy { player.rng.below(4) } else { u64::MAX };
+        let session = &mut player.sessions[at];
+        let Some(out) = session.out else { return Ok(()) };
+        let back = Direction { by_client: !out.by_client, ..out };
+        let mut count = 0;
+        session.unread = true;
+        while count < most {
+            let Some(message) = player.party.receive(session.peer) else {
+                session.unread = false;
+                break;
+            };
+            self.oracle.received(back, message.channel, message.mode, &message.bytes)?;
+            count += 1;
+        }
+        Ok(())
+    }
+
+    fn poll_events(&mut self, node: usize) -> Result<(), Failure> {
+        while let Some(event) = self.players[node].party.next_event() {
+            match event {
+                Event::Asked(peer) => self.on_asked(node, peer),
+                Event::Connected(peer) => self.on_connected(node, peer),
+                Event::Readable(peer) => {
+                    if let Some(at) = self.find(node, peer) {
+                        self.read_session(node, at)?;
+                    }
+                }
+                Event::Writable(peer) => {
+                    if let Some(at) = self.find(node, peer)
+                        && let Some(waiting) = self.players[node].sessions[at].waiting.take()
+                    {
+                        self.send(node, at, waiting)?;
+                    }
+                }
+                Event::Disconnected(peer, reason) => self.on_disconnected(node, peer, reason)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, node: usize, peer: PeerId) -> Option<usize> {
+        self.players[node].sessions.iter().position(|session| session.peer == peer)
+    }
+
+    /// The application's record of a session that it may not have begun itself.
+    fn session(&mut self, node: usize, peer: PeerId) -> usize {
+        if let Some(at) = self.find(node, peer) {
+            return at;
+        }
+        let address = self.players[node].party.endpoint().address(peer);
+        let other = (0..self.players.len()).find(|&other| Some(self.net.address(other)) == address);
+        self.players[node].sessions.push(Session {
+            peer,
+            other: other.expect("the address of a node"),
+            out: None,
+            attempt: None,
+            waiting: None,
+            unread: false,
+            finishing: false,
+            closing: false,
+        });
+        self.players[node].sessions.len() - 1
+    }
+
+    fn connect(&mut self, node: usize, other: usize) {
+        let now = self.net.now();
+        let address = self.net.address(other);
+        self.attempts += 1;
+        let attempt = self.attempts;
+        let endpoint = self.players[node].party.endpoint();
+        match endpoint.connect_plain(now, address, &attempt.to_be_bytes()) {
+            Ok(peer) => {
+                let at = self.session(node, peer);
+                self.players[node].sessions[at].attempt = Some(attempt);
+            }
+            Err(ConnectError::AlreadyConnected(_) | ConnectError::Full) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn on_asked(&mut self, node: usize, peer: PeerId) {
+        self.session(node, peer);
+        let now = self.net.now();
+        let player = &mut self.players[node];
+        let answered = if self.scenario.churn > 0 && player.rng.chance(25 * PERCENT) {
+            player.party.endpoint().refuse(now, peer, CloseReason(3))
+        } else {
+            player.party.endpoint().accept(now, peer)
+        };
+        assert!(answered.is_ok(), "whoever asked waits for an answer");
+    }
+
+    fn on_connected(&mut self, node: usize, peer: PeerId) {
+        let at = self.session(node, peer);
+        let player = &mut self.players[node];
+        let mut payload = [0; 8];
+        let len = player.party.endpoint().connect_payload(peer, &mut payload);
+        let session = &mut player.sessions[at];
+        // Whose attempt it is that became the session: ours, or the one whose payload came.
+        let number = if len == 8 { Some(u64::from_be_bytes(payload)) } else { session.attempt };
+        let out =
+            Direction { session: number.expect("one side has begun it"), by_client: len != 8 };
+        session.out = Some(out);
+        self.tally.sessions += 1;
+    }
+
+    fn on_disconnected(
+        &mut self,
+        node: usize,
+        peer: PeerId,
+        reason: DisconnectReason,
+    ) -> Result<(), Failure> {
+        let at = self.session(node, peer);
+        let session = self.players[node].sessions.swap_remove(at);
+        self.tally.timed_out += u64::from(reason == DisconnectReason::TimedOut);
+        let wrong = match reason {
+            DisconnectReason::PeerMisbehaved | DisconnectReason::AccusedByPeer => true,
+            DisconnectReason::TimedOut | DisconnectReason::ConnectTimedOut => {
+                !self.scenario.may_time_out()
+            }
+            _ => false,
+        };
+        if wrong {
+            return Err(Failure::Ended { node, reason });
+        }
+        if let Some(out) = session.out {
+            let end = End { reason, finished: session.finishing, unread: session.unread };
+            self.ends.insert(out, end);
+        }
+        Ok(())
+    }
+
+    /// What an application says unasked.
+    fn chatter(&mut self, node: usize) -> Result<(), Failure> {
+        let now = self.net.now();
+        let count = self.players.len() as u64;
+        if self.players[node].rng.chance(self.scenario.churn) {
+            let other = self.players[node].rng.below(count) as usize;
+            if other != node {
+                self.connect(node, other);
+            }
+        }
+        for at in 0..self.players[node].sessions.len() {
+            let player = &mut self.players[node];
+            let session = &mut player.sessions[at];
+            if session.out.is_none() || session.finishing || session.closing {
+                continue;
+            }
+            if player.rng.chance(self.scenario.churn) {
+                let reason = CloseReason(7);
+                if player.rng.chance(50 * PERCENT) {
+                    session.finishing =
+                        player.party.endpoint().finish(now, session.peer, reason).is_ok();
+                    session.waiting = None;
+                } else {
+                    player.party.endpoint().close(now, session.peer, reason);
+                    session.closing = true;
+                    session.waiting = None;
+                }
+                continue;
+            }
+            for _ in 0..player.rng.below(self.scenario.burst + 1) {
+                if self.players[node].sessions[at].waiting.is_some() {
+                    break;
+                }
+                if let Some(message) = self.compose(node, at) {
+                    self.send(node, at, message)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A random message that the session takes.
+    fn compose(&mut self, node: usize, at: usize) -> Option<Waiting> {
+        let other = self.players[node].sessions[at].other;
+        let plans = &self.scenario.nodes;
+        let channels = plans[node].config.channels.min(plans[other].config.channels);
+        let player = &mut self.players[node];
+        let mode = Mode::GODOT[player.rng.below(3) as usize];
+        let longest = match mode {
+            Mode::Reliable => self.scenario.longest[0],
+            Mode::UnreliableOrdered => self.scenario.longest[1],
+            _ => self.scenario.longest[2],
+        };
+        let most = player.party.endpoint().message_max(player.sessions[at].peer, mode)?;
+        let len = draw_len(&mut player.rng, longest.min(most));
+        let mut bytes = vec![0; len];
+        player.rng.fill(&mut bytes);
+        let channel = ChannelId(player.rng.below(channels.into()) as u8);
+        Some(Waiting { channel, mode, bytes, since: self.net.now() })
+    }
+
+    fn send(&mut self, node: usize, at: usize, message: Waiting) -> Result<(), Failure> {
+        let now = self.net.now();
+        let player = &mut self.players[node];
+        let session = &mut player.sessions[at];
+        let Some(out) = session.out else { return Ok(()) };
+        let cut = player.rng.below(message.bytes.len() as u64 + 1) as usize;
+        let (head, tail) = message.bytes.split_at(cut);
+        let pieces = [head, tail];
+        let outgoing = Outgoing::new(message.channel, message.mode, &pieces);
+        match player.party.offer(now, session.peer, outgoing) {
+            Ok(()) => {
+                self.tally.sent += 1;
+                self.oracle.sent(out, message.channel, message.mode, &message.bytes);
+            }
+            Err(SendError::Full) => {
+                self.tally.full += 1;
+                session.waiting = Some(message);
+            }
+            // It has ended, and we shall hear of it.
+            Err(SendError::Closing) => {}
+            Err(error) => {
+                let Waiting { channel, mode, bytes, .. } = message;
+                let message = format!("{} bytes, {mode}, {channel:?}", bytes.len());
+                return Err(Failure::Refused { node, error, message });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Mostly short, sometimes as long as can be.
+fn draw_len(rng: &mut Rng, longest: usize) -> usize {
+    let most = match rng.below(100) {
+        0..30 => 12,
+        30..70 => 200,
+        70..88 => 1_500,
+        88..96 => 8_000,
+        _ => longest,
+    };
+    rng.below(most.min(longest) as u64 + 1) as usize
+}
+
+fn endpoint(plan: &NodePlan, rng: &mut Rng) -> Endpoint<Memory> {
+    Endpoint::plain(plan.config, &SipHash, &rng.seed(), plan.kind.memory())
+        .unwrap_or_else(|error| panic!("{:?}: {error}", plan.kind))
+}
+
+/// Runs the scenario and panics with what is wrong.
+///
+/// # Panics
+///
+/// If the world does not hold.
+pub fn run(scenario: &Scenario) -> Tally {
+    match World::new(scenario).run() {
+        Ok(tally) => tally,
+        Err(failure) => panic!("{failure}\nin {scenario:#?}"),
+    }
+}
