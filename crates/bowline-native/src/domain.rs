@@ -20,11 +20,11 @@ pub struct Domain {
     pending: Place,
 }
 
-/// The state that a mode needs.
+/// The state that a mode needs; `late` counts what the filter dropped.
 #[derive(Clone, Debug)]
 pub(crate) enum Lane {
     Unreliable { out: OutQueue },
-    Ordered { out: OutQueue, filter: OrderFilter },
+    Ordered { out: OutQueue, filter: OrderFilter, late: u32 },
     Reliable { out: OutStream, stream: InStream },
 }
 

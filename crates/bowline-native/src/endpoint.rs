@@ -12,6 +12,7 @@ use bowline_transport::scheduler::Queue;
 use bowline_wire::native::{CloseCause, PacketHead, RefuseCode, is_session};
 
 use crate::config::{Config, ConfigError};
+use crate::domain::Lane;
 use crate::handshake::{Answer, Cookies, Info};
 use crate::index::AddressHash;
 use crate::peer::{ACTIVE, BLOCKED, Peer, Phase, Promise, READY, STARVED};
@@ -233,6 +234,20 @@ impl<S: Storage> Endpoint<S> {
         let parts = self.storage.parts();
         let link = find(&parts, peer)?;
         Some(parts.peers[link].statistics)
+    }
+
+    /// How many unreliable-ordered messages of this channel of `peer` came after a newer one, and
+    /// were dropped.
+    pub fn messages_late(&mut self, peer: PeerId, channel: bowline_core::ChannelId) -> Option<u32> {
+        let parts = self.storage.parts();
+        let link = find(&parts, peer)?;
+        let mode = bowline_core::Mode::UnreliableOrdered;
+        let domain = parts.memory.domain(link.index(), channel.0, mode);
+        let lane = domain.map(|domain| &parts.memory.domains[domain].lane);
+        match lane {
+            Some(Lane::Ordered { late, .. }) => Some(*late),
+            _ => Some(0),
+        }
     }
 
     /// What is known of the path to `peer`.

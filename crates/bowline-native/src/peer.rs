@@ -476,7 +476,7 @@ impl Peer {
         let lane = match mode {
             Mode::Unreliable => Lane::Unreliable { out: OutQueue::new(0) },
             Mode::UnreliableOrdered => {
-                Lane::Ordered { out: OutQueue::new(0), filter: OrderFilter::NEW }
+                Lane::Ordered { out: OutQueue::new(0), filter: OrderFilter::NEW, late: 0 }
             }
             Mode::Reliable | Mode::ReliableUnordered | Mode::ReliableLatest => Lane::Reliable {
                 out: OutStream::new(self.initial_out, self.theirs.credit),

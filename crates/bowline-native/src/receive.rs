@@ -482,11 +482,12 @@ impl Peer {
     ) {
         if ordered
             && let Some(link) = memory.domain(slot, channel, Mode::UnreliableOrdered)
-            && let Lane::Ordered { filter, .. } = &mut memory.domains[link].lane
+            && let Lane::Ordered { filter, late, .. } = &mut memory.domains[link].lane
             && !filter.deliver(2 * number)
         {
-            let late = messages(all).count() as u32;
-            self.statistics.messages_late = self.statistics.messages_late.wrapping_add(late);
+            let count = messages(all).count() as u32;
+            *late = late.wrapping_add(count);
+            self.statistics.messages_late = self.statistics.messages_late.wrapping_add(count);
             return;
         }
         self.inbox.append(&mut memory.pool, &mut self.inbox_blocks, all);
@@ -517,9 +518,10 @@ impl Peer {
         let rank = fragments::rank(&memory.assemblies[link]);
         if fragment.ordered
             && let Some(domain) = memory.domain(slot, fragment.channel, Mode::UnreliableOrdered)
-            && let Lane::Ordered { filter, .. } = &mut memory.domains[domain].lane
+            && let Lane::Ordered { filter, late, .. } = &mut memory.domains[domain].lane
             && !filter.deliver(rank)
         {
+            *late = late.wrapping_add(1);
             self.statistics.messages_late = self.statistics.messages_late.wrapping_add(1);
             self.release_assembly(memory, link);
             return;
