@@ -218,6 +218,7 @@ impl InStream {
     /// Counts `len` bytes as read and gives their blocks back.
     pub fn consume(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, len: usize) {
         self.read = self.read.wrapping_add(len as u32);
+        self.credit.on_read(self.read);
         let block_len = pool.block_len();
         let (mut block, mut pos) = self.front.place();
         pos += len;
