@@ -431,12 +431,14 @@ impl<S: Storage> Endpoint<S> {
             if first == Some(link) {
                 return;
             }
-            first = first.or(Some(link));
             let mut parts = self.storage.parts();
             self.starved.pop(&mut parts.peers);
             let peer = &mut parts.peers[link];
             if matches!(peer.phase, Phase::Open) {
                 peer.grant_all(&mut parts.memory, &self.context, now);
+                if peer.is_starved {
+                    first = first.or(Some(link));
+                }
                 self.settle(now, link);
             }
         }
