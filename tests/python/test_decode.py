@@ -4,6 +4,7 @@
 """
 
 import itertools
+import random
 import unittest
 import zlib
 
@@ -22,8 +23,10 @@ from bowline_decode import (
     expand_number,
     expand_offset,
     number_bytes,
+    plausible,
     session_secret,
 )
+from short_offset import RULES, Receiver, Sender, Stale, play
 
 CLIENT = 0x0123456789ABCDEF
 SERVER = 0xFEDCBA9876543210
@@ -117,19 +120,26 @@ class Numbers(unittest.TestCase):
                     self.assertTrue(e - 128 < n <= e + 128)
 
     def test_sender_is_understood(self):
-        # For any a < e <= number: what 3.1 lets a sender write, a receiver reads.
-        for a, number in itertools.product((-1, 0, 99, 2**32 - 2), (1, 126, 127, 128, 129, 32767, 32768, 40000)):
-            n = number_bytes(a + number, a, 1)
-            for e in {a + 1, a + (number + 1) // 2, a + number}:
-                low = (a + number) % (1 << 8 * n)
-                self.assertEqual(expand_number(low, n, e), a + number)
+        # For any a <= e <= number: what 3.1 lets a sender write, a receiver reads, and finds plausible.
+        for a, ahead in itertools.product((0, 99, 2**32 - 2, 2**32 - 1), (0, 1, 127, 128, 32767, 32768, 65535)):
+            number = a + ahead
+            # Before the first ack a is initial, and e may be that too; later e is above a.
+            for e in {a, a + (ahead + 1) // 2, number}:
+                n = number_bytes(number, a, 1)
+                self.assertEqual(expand_number(number % (1 << 8 * n), n, e), number)
+                self.assertTrue(plausible(number, e, a))
 
     def test_byte_count(self):
-        self.assertEqual(number_bytes(127, 0, 1), 1)
-        self.assertEqual(number_bytes(128, 0, 1), 2)
-        self.assertEqual(number_bytes(2**31 - 1, 0, 1), 4)
-        self.assertIsNone(number_bytes(2**31, 0, 1))
-        self.assertEqual(number_bytes(1, 0, 0), 4)
+        for ahead, n in ((0, 1), (127, 1), (128, 2), (32767, 2), (32768, 3), (65535, 3), (65536, None)):
+            for a in (0, 7, 2**32 - 1):
+                self.assertEqual(number_bytes(a + ahead, a, 1), n)
+                self.assertEqual(number_bytes(a + ahead, a, 0), n and 4)
+
+    def test_below_initial(self):
+        self.assertEqual(expand_number(0x84, 1, 1000), 900)
+        self.assertFalse(plausible(900, 1000, 1000))  # stale: it never was a number
+        self.assertTrue(plausible(1000, 1000, 1000))
+        self.assertFalse(plausible(1000 + 65536, 1000, 1000))
 
 
 class Packets(unittest.TestCase):
@@ -167,9 +177,12 @@ class Packets(unittest.TestCase):
             plain("8c 000000")
 
     def test_short_number_without_integrity(self):
-        # GAPS.md, 3.1a: a rule for senders; the receiver's side is open.
+        # Malformed for a session (3.1); the vectors take it.
         for text in ("80 41 01", "84 0041 01", "88 000041 01"):
-            self.assertEqual(plain(text)["number"], 0x41)
+            with self.assertRaises(Malformed):
+                plain(text)
+            self.assertEqual(plain(text, accept_short_numbers=True)["number"], 0x41)
+        self.assertEqual(plain("8c 00000041 01")["number"], 0x41)
 
     def test_order_of_faults(self):
         for text, error in (
@@ -288,6 +301,14 @@ class Acks(unittest.TestCase):
             acked_ranges(ack, 5, 0)  # 5; 4..1 are not; 0, -1
         self.assertEqual(acked_ranges(ack, 6, 0), [(6, 6), (0, 1)])
 
+    def test_below_initial(self):
+        ack = plain("ac 00000001 05 80 00 01 03 01")["ack"]
+        self.assertEqual(acked_ranges(ack, 0x105, 0xFF), [(0x105, 0x105), (0xFF, 0x100)])
+        with self.assertRaises(Misbehaviour):
+            acked_ranges(ack, 0x105, 0x100)
+        # Form 1 does not reach so far.
+        self.assertEqual(acked_ranges(plain("9c 00000001 05")["ack"], 0x105, 0x100), [(0x100, 0x105)])
+
     def test_expand_largest(self):
         self.assertEqual(expand_largest(0x05, 1, 0x105, 0x110), 0x105)
         self.assertEqual(expand_largest(0x04, 1, 0x105, 0x204), 0x204)
@@ -299,8 +320,13 @@ class Acks(unittest.TestCase):
         self.assertIsNone(expand_largest(0x05, 1, 0x105, 0x205))
         self.assertEqual(expand_largest(0x0104, 2, 0x105, 0x10104), 0x10104)
         self.assertEqual(expand_largest(0x0000, 2, 0xFFFF, 0x10000), 0x10000)
-        # Nothing acknowledged yet, initial 0.
-        self.assertEqual(expand_largest(0x00, 1, -1, 0), 0)
+        # Nothing acknowledged yet: a is initial, which may itself be L.
+        for initial in (0, 1000, 2**32 - 1):
+            self.assertEqual(expand_largest(initial & 0xFF, 1, initial, initial), initial)
+            self.assertEqual(expand_largest(initial & 0xFF, 1, initial, initial + 255), initial)
+            self.assertIsNone(expand_largest(initial & 0xFF, 1, initial, initial + 256))
+            with self.assertRaises(Misbehaviour):
+                expand_largest((initial - 1) & 0xFF, 1, initial, initial + 3)
 
 
 class Frames(unittest.TestCase):
@@ -402,31 +428,67 @@ class Offsets(unittest.TestCase):
             for delta in range(-128, 128):
                 self.assertEqual(expand_offset((base + delta) & 0xFF, base), (base + delta) % 2**32)
 
-    def receive(self, packets, contributed: bool):
-        """The receiver of 3.5; the packets are (number, true offset, length, short)."""
-        base, moved, newest, have = 0, -1, -1, set()
-        for number, offset, length, short in packets:
-            if short and number < moved:
-                continue
-            got = expand_offset(offset & 0xFF, base) if short else offset
-            if got != offset:
-                return f"packet {number}: {offset} was read as {got}"
-            have.update(range(got, got + length))
-            newest = max(newest, number)
-            old = base
-            while base in have:
-                base += 1
-            if base > old:
-                moved = max(moved, newest if contributed else number)
-        return None
 
-    def test_safety_of_short_offsets(self):
-        # GAPS.md, 3.5a. Packet 12 sent bytes 0..10 again and was lost; 13 carries 10..20 again, and more.
-        # It arrives first, then 10, then 11.
-        packets = [(13, 10, 210, False), (10, 0, 10, True), (11, 10, 10, True)]
-        self.assertEqual(self.receive(packets, contributed=False), "packet 11: 10 was read as 266")
-        for order in itertools.permutations(packets):
-            self.assertIsNone(self.receive(order, contributed=True))
+class ShortOffsets(unittest.TestCase):
+    """3.5, on the model of short_offset.py."""
+
+    def counterexample(self):
+        """What a sender makes that follows the rule; 12 is lost."""
+        sender = Sender(initial=0, number=10)
+        p10, p11 = sender.send(0, 10), sender.send(10, 20)
+        sender.send(0, 10)
+        p13 = sender.send(10, 220)
+        self.assertEqual([p.number for p in (p10, p11, p13)], [10, 11, 13])
+        self.assertEqual([p.short for p in (p10, p11, p13)], [True, True, False])
+        return p13, p10, p11
+
+    def test_counterexample(self):
+        # 13 fills the stream up to 220 but for its first ten bytes; 10 brings these, and b passes all.
+        # 13 brought bytes before b, so q is 13, and 11 is stale. Were q the number of the packet that moved
+        # b, 11 would be read at 266.
+        receiver = Receiver(0, "moved b")
+        for packet in self.counterexample():
+            offset = receiver.receive(packet)
+        self.assertEqual((packet.number, packet.offset, offset), (11, 10, 266))
+        p13, p10, p11 = self.counterexample()
+        receiver = Receiver(0, "brought")
+        self.assertEqual([receiver.receive(p13), receiver.receive(p10)], [10, 0])
+        self.assertEqual((receiver.b, receiver.q), (220, 13))
+        with self.assertRaises(Stale):
+            receiver.receive(p11)
+        for rule in ("brought", "largest"):
+            for order in itertools.permutations((p13, p10, p11)):
+                receiver = Receiver(0, rule)
+                for packet in order:
+                    try:
+                        self.assertEqual(receiver.receive(packet), packet.offset)
+                    except Stale:
+                        pass
+                # With the largest q allowed, whatever comes before 10 makes it stale as well.
+                self.assertEqual(receiver.b, 0 if rule == "largest" and order[0] is not p10 else 220)
+
+    def test_bytes_ahead_count_once_passed(self):
+        receiver = Receiver(0, "brought")
+        sender = Sender(initial=0, number=0)
+        p0, p1, p2 = sender.send(0, 10), sender.send(10, 20), sender.send(30, 40)
+        receiver.receive(p2)
+        self.assertEqual((receiver.b, receiver.q), (0, -1))
+        receiver.receive(p1)
+        receiver.receive(p0)
+        self.assertEqual((receiver.b, receiver.q), (20, 1))  # 2 is still ahead
+        receiver.receive(sender.send(20, 30))
+        self.assertEqual((receiver.b, receiver.q), (40, 3))
+
+    def test_any_network(self):
+        read, wrong = dict.fromkeys(RULES, 0), dict.fromkeys(RULES, 0)
+        for seed, initial, rule in itertools.product(range(60), (0, 2**32 - 1000), RULES):
+            short, misread = play(random.Random(seed), initial, rule)
+            read[rule] += short
+            wrong[rule] += misread
+        self.assertEqual((wrong["brought"], wrong["largest"]), (0, 0))
+        self.assertGreater(min(read.values()), 1000)
+        # The networks are bad enough to show the old rule wrong.
+        self.assertGreater(wrong["moved b"], 0)
 
 
 CLIENT_HEX = "0123456789abcdef"
