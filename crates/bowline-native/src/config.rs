@@ -33,7 +33,7 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How long a connection attempt may take.
     pub connect_timeout: Duration,
-    /// Credit that each reliable stream of a peer has to begin with, in bytes. Memory for it is set
+    /// Credit that each reliable stream of a peer has to begin with, in bytes, at least 4. Memory for it is set
     /// aside for every channel of every session.
     pub credit: u32,
     /// How far the credit window of a busy reliable stream may grow, in bytes.
@@ -160,7 +160,8 @@ impl Config {
         if longest > MESSAGE_LEN_MAX || self.datagram_max < 68 && longest >= 1 << 21 {
             return Err(ConfigError::MessageLen);
         }
-        if self.credit == 0 || self.credit_max < self.credit || self.credit_max > MESSAGE_LEN_MAX {
+        // A length has up to four bytes, and credit for a message is given once its length is known.
+        if self.credit < 4 || self.credit_max < self.credit || self.credit_max > MESSAGE_LEN_MAX {
             return Err(ConfigError::Credit);
         }
         if self.send_max == 0 || self.send_reserve > self.send_max || self.inbox_max == 0 {
@@ -188,7 +189,7 @@ pub enum ConfigError {
     IdleTimeout,
     /// A message length is longer than the wire can carry, or 2 MiB on a link of less than 68 bytes.
     MessageLen,
-    /// `credit` is zero or more than `credit_max`.
+    /// `credit` is less than 4 or more than `credit_max`.
     Credit,
     /// A memory limit is zero, or a reserve is more than its limit.
     Memory,
@@ -215,7 +216,7 @@ impl core::fmt::Display for ConfigError {
                 f.write_str("idle_timeout is shorter than 100 ms or absurdly long")
             }
             Self::MessageLen => f.write_str("a message length is longer than the wire can carry"),
-            Self::Credit => f.write_str("credit is zero or more than credit_max"),
+            Self::Credit => f.write_str("credit is less than 4 or more than credit_max"),
             Self::Memory => f.write_str("a memory limit is zero, or a reserve more than its limit"),
             Self::InFlight => f.write_str("in_flight_max is zero"),
             Self::MemoryTooSmall { blocks_per_peer, records_per_peer } => write!(

@@ -15,6 +15,8 @@ pub struct Domain {
     pub(crate) credit_due: bool,
     /// How many notes of what can be read name this domain.
     pub(crate) notes: u16,
+    /// The packet being taken in brought more of the stream in order.
+    pub(crate) moved: bool,
     pub(crate) lane: Lane,
     /// Its place among the peer's domains that have something to send.
     pending: Place,
@@ -30,7 +32,7 @@ pub(crate) enum Lane {
 
 impl Domain {
     pub(crate) const fn new(next: Link, channel: ChannelId, lane: Lane) -> Self {
-        Self { next, channel, credit_due: false, notes: 0, lane, pending: Place::OUT }
+        Self { next, channel, credit_due: false, notes: 0, moved: false, lane, pending: Place::OUT }
     }
 
     pub(crate) const fn mode(&self) -> Mode {

@@ -577,6 +577,8 @@ impl<S: Storage> Endpoint<S> {
             return Err(DropReason::Malformed);
         }
         peer.server_half = server_half;
+        // A CONNECT of the other side's that is older than this is a late copy.
+        peer.issued = seconds(now);
         peer.agree(&self.context.config, &self.context.clock, now, theirs);
         peer.payload.clear(&mut parts.memory.pool, &mut peer.send_blocks);
         peer.payload_len = 0;

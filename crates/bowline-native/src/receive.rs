@@ -1,6 +1,6 @@
 //! Taking packets apart: check everything, then record, then apply.
 
-use bowline_core::serial::{ahead32, expand, expand_offset8};
+use bowline_core::serial::{ahead32, expand};
 use bowline_core::{
     ChannelId, CloseReason, DisconnectReason, DropReason, Duration, Instant, Link, Mode,
 };
@@ -21,6 +21,9 @@ use crate::domain::Lane;
 use crate::endpoint::Context;
 use crate::peer::{Held, Peer, Phase};
 use crate::storage::{Memory, Need};
+
+/// How far no sender is ahead of what its peer has accepted: it stops before.
+const AHEAD_MAX: u64 = 65_535;
 
 /// Why a packet was not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -183,7 +186,11 @@ impl Peer {
         if packet.head.key_phase {
             return Err(DropReason::Malformed.into());
         }
-        let number = packet.head.expand_number(self.received.expected());
+        let expected = self.received.expected();
+        let number = packet.head.expand_number(expected);
+        if number.saturating_sub(expected) > AHEAD_MAX {
+            return Err(DropReason::Malformed.into());
+        }
         let body = match self.integrity {
             Integrity::None if packet.head.number_len != 4 => {
                 return Err(DropReason::Malformed.into());
@@ -315,10 +322,7 @@ impl Peer {
                 };
                 let start = match offset {
                     Offset::Long(start) => start,
-                    Offset::Short(_) if !stream.accepts_short_offset(number) => {
-                        return Err(DropReason::Stale.into());
-                    }
-                    Offset::Short(low) => expand_offset8(stream.base(), low),
+                    Offset::Short(low) => stream.expand(number, low).ok_or(DropReason::Stale)?,
                 };
                 let end = start.wrapping_add(data.len() as u32);
                 match stream.check(&memory.pool, start, end) {
@@ -430,13 +434,14 @@ impl Peer {
         number: u64,
         body: &[u8],
     ) {
+        let mut moved = false;
         for frame in frames(body) {
-            let Ok(frame) = frame else { return };
+            let Ok(frame) = frame else { break };
             match frame {
                 Frame::Credit { channel, limit } => self.on_credit(memory, slot, channel, limit),
                 Frame::Close { cause, reason } => {
                     self.on_close(memory, cause, reason);
-                    return;
+                    break;
                 }
                 Frame::Unreliable { channel, ordered, messages } => {
                     self.on_messages(memory, slot, number, channel, ordered, messages);
@@ -447,9 +452,31 @@ impl Peer {
                 }
                 Frame::Reliable { channel, offset, data } => {
                     let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
-                    self.on_stream(memory, context, now, number, link, offset, data);
+                    moved |= self.on_stream(memory, now, number, link, offset, data);
                 }
                 _ => {}
+            }
+        }
+        if moved {
+            self.on_streams_moved(memory, context, now, slot, body);
+        }
+    }
+
+    /// Notes and credit for the streams that a packet moved. Only now, since they may take what the other
+    /// frames of the packet were promised when it was checked.
+    fn on_streams_moved(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        now: Instant,
+        slot: usize,
+        body: &[u8],
+    ) {
+        for frame in frames(body) {
+            let Ok(Frame::Reliable { channel, .. }) = frame else { continue };
+            let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
+            if core::mem::take(&mut memory.domains[link].moved) {
+                self.on_stream_moved(memory, context, now, link);
             }
         }
     }
@@ -532,32 +559,33 @@ impl Peer {
         }
     }
 
+    /// Returns whether more of the stream has arrived in order.
     fn on_stream(
         &mut self,
         memory: &mut Memory<'_>,
-        context: &Context,
         now: Instant,
         number: u64,
         link: Link,
         offset: Offset,
         data: &[u8],
-    ) {
+    ) -> bool {
         let domain = &mut memory.domains[link];
-        let Lane::Reliable { stream, .. } = &mut domain.lane else { return };
+        let Lane::Reliable { stream, .. } = &mut domain.lane else { return false };
         let start = match offset {
-            Offset::Long(start) => start,
-            Offset::Short(low) => expand_offset8(stream.base(), low),
+            Offset::Long(start) => Some(start),
+            Offset::Short(low) => stream.expand(number, low),
         };
+        let Some(start) = start else { return false };
         let ranges = &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
         let written =
             stream.write(&mut memory.pool, &mut self.stream_blocks, ranges, number, start, data);
         debug_assert!(written.is_ok(), "it was checked");
-        if written == Ok(true) {
-            if self.long == link {
-                self.long_moved = now;
-            }
-            self.on_stream_moved(memory, context, now, link);
+        let moved = written == Ok(true);
+        domain.moved |= moved;
+        if moved && self.long == link {
+            self.long_moved = now;
         }
+        moved
     }
 
     /// More of a stream has arrived in order.
