@@ -8,6 +8,52 @@
 //! No clock is read, no socket opened, no random number drawn in this crate: the same inputs at the same
 //! times with the same seed give the same bytes out.
 //!
+//! # Driving it
+//!
+//! Two endpoints that hand each other their datagrams; a socket, and time that passes, take the place of
+//! that in real life.
+//!
+//! ```
+//! use bowline_core::{Address, ChannelId, Event, Instant, Machine, Messages, Mode, Outgoing};
+//! use bowline_crypto::SipHash;
+//! use bowline_native::{Config, Endpoint, Fixed};
+//!
+//! fn relay(from: &mut dyn Machine, name: Address, to: &mut dyn Machine, now: Instant) -> bool {
+//!     let (mut buf, mut any) = ([0; 512], false);
+//!     while let Ok(Some(transmit)) = from.poll_transmit(now, &mut buf) {
+//!         let _ = to.handle_datagram(now, name.into(), &mut buf[..transmit.len]);
+//!         any = true;
+//!     }
+//!     any
+//! }
+//!
+//! let [here, there] = [Address::from_raw(b"client")?, Address::from_raw(b"server")?];
+//! let (mut ours, mut theirs) = (Fixed::<1, 1, 16, 32>::new(), Fixed::<1, 1, 16, 32>::new());
+//! let now = Instant::from_micros(1);
+//! let mut client = Endpoint::plain(Config::small(7), &SipHash, &[1; 32], &mut ours)?;
+//! let mut server = Endpoint::plain(Config::small(7), &SipHash, &[2; 32], &mut theirs)?;
+//! let peer = client.connect_plain(now, there, b"my name")?;
+//! while relay(&mut client, here, &mut server, now) | relay(&mut server, there, &mut client, now) {}
+//! assert_eq!(client.poll_event(), Some(Event::Connected(peer)));
+//!
+//! client.send(now, peer, Outgoing::new(ChannelId(0), Mode::Reliable, &[b"hello ", b"there"]))?;
+//! while relay(&mut client, here, &mut server, now) | relay(&mut server, there, &mut client, now) {}
+//! let Some(Event::Connected(peer)) = server.poll_event() else { panic!() };
+//! assert_eq!(server.poll_event(), Some(Event::Readable(peer)));
+//! assert_eq!(server.recv(peer).unwrap().as_slice(), Some(&b"hello there"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! - Any bytes, from anywhere, at any time: a [`DropReason`](bowline_core::DropReason) and a counter, bounded
+//!   work, no panic. Strangers get no state, and no answer longer than what they sent.
+//! - A packet is taken whole or not at all, and acknowledged only if it was taken.
+//! - What a session was promised ([`Config::credit`], [`Config::send_reserve`]) no other can take.
+//! - `Full` is followed by [`Writable`](bowline_core::Event::Writable). After
+//!   [`Disconnected`](bowline_core::Event::Disconnected) an id is never used again, and all memory is back.
+//! - Nobody is given up because this side's caller was away: its absences do not count as silence.
+//!
 //! What is not here yet: secured sessions, outcomes and deadlines of messages, the two other reliable
 //! modes, channel weights, redundancy, congestion control beyond a fixed window, pacing, path MTU search.
 #![no_std]
