@@ -395,22 +395,21 @@ impl Peer {
         config: &Config,
         plan: &Plan,
     ) -> Result<(), Failed> {
+        // Fragments in the same packet were checked as if nothing else were in it.
+        let fragments = plan.fragments.blocks() as usize;
+        let mut others = plan.stream_blocks;
         if plan.inbox > 0 {
             if self.inbox.len() as usize + plan.inbox > config.inbox_max as usize {
                 return Err(DropReason::Full.into());
             }
             let needed = self.inbox.blocks_needed(&memory.pool, plan.inbox);
-            // Fragments in the same packet were checked as if nothing else were in it.
-            if needed + plan.fragments.blocks() as usize
-                > memory.pool.ledger().available(&self.inbox_blocks) as usize
-            {
+            if needed + fragments > memory.pool.ledger().available(&self.inbox_blocks) as usize {
                 return Err(DropReason::Full.into());
             }
-            if needed + plan.stream_blocks > memory.pool.vacant() {
-                return Err(Failed::Short(Need::Blocks(needed + plan.stream_blocks)));
-            }
-        } else if plan.stream_blocks > memory.pool.vacant() {
-            return Err(Failed::Short(Need::Blocks(plan.stream_blocks)));
+            others += needed;
+        }
+        if others > 0 && others + fragments > memory.pool.vacant() {
+            return Err(Failed::Short(Need::Blocks(others + fragments)));
         }
         if plan.stream_blocks > memory.pool.ledger().available(&self.stream_blocks) as usize {
             return Err(DropReason::Full.into());
