@@ -12,4 +12,5 @@ pub mod memory;
 pub mod mutant;
 pub mod oracle;
 pub mod scenario;
+pub mod soak;
 pub mod world;

@@ -20,7 +20,7 @@ use crate::oracle::{Direction, Oracle, Violation};
 use crate::scenario::{Disaster, NodePlan, Scenario, Trouble};
 
 /// How long settling may take.
-const SETTLE_MAX: Duration = Duration::from_secs(300);
+const SETTLE_MAX: Duration = Duration::from_secs(100);
 /// How long goodbyes may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(60);
 /// How long the silence lasts before everything is counted.
@@ -293,7 +293,15 @@ impl World {
             }
             self.run_until(self.net.now() + Duration::from_millis(200))?;
         }
-        Err(Failure::Stuck { age: "settling", missing: self.unsettled() })
+        let mut missing = self.unsettled();
+        for (node, player) in self.players.iter_mut().enumerate() {
+            missing.push(format!("node {node}: {:?}", player.party.endpoint().in_use()));
+            for session in &player.sessions {
+                let path = player.party.endpoint().path(session.peer);
+                missing.push(format!("node {node} {:?}: {path:?}", session.out));
+            }
+        }
+        Err(Failure::Stuck { age: "settling", missing })
     }
 
     /// What has not arrived, or not found room, in sessions that both sides have.
@@ -396,8 +404,9 @@ impl World {
             if self.net.now() >= end {
                 return Ok(());
             }
-            let next = self.players.iter().map(|player| player.next_act).min().unwrap_or(end);
-            let next = next.max(self.net.now() + Duration::from_micros(1)).min(end);
+            // Who sleeps now is woken by the network.
+            let turns = self.players.iter().map(|player| player.next_act);
+            let next = turns.filter(|at| *at > self.net.now()).min().map_or(end, |at| at.min(end));
             let mut machines: Vec<&mut dyn Machine> = self
                 .players
                 .iter_mut()
@@ -698,6 +707,6 @@ fn endpoint(plan: &NodePlan, rng: &mut Rng) -> Endpoint<Memory> {
 pub fn run(scenario: &Scenario) -> Tally {
     match World::new(scenario).run() {
         Ok(tally) => tally,
-        Err(failure) => panic!("{failure}\nin {scenario:#?}"),
+        Err(failure) => panic!("{failure}\nin {scenario:?}"),
     }
 }
