@@ -1,10 +1,12 @@
-//! The command-line tool: a demonstration that checks itself.
+//! The command-line tool: a demonstration that checks itself, and a conversation between two
+//! processes.
 //!
 //! Exits with 0 when all went well, 1 when a promise of a mode was broken, 2 when nothing came of it
 //! at all (the port was taken, nobody answered, the arguments make no sense), with the reason in one
 //! line on standard error.
 #![allow(clippy::std_instead_of_alloc)] // It needs `std` whatever it takes it from.
 
+mod chat;
 mod demo;
 
 use std::io::{self, Write};
@@ -15,7 +17,7 @@ use clap::{Parser, Subcommand};
 /// Why nothing came of it, in one line for whoever called.
 type Failure = Box<dyn core::error::Error>;
 
-/// Reliable UDP: see it work.
+/// Reliable UDP: see it work, or talk through it.
 #[derive(Debug, Parser)]
 #[command(name = "bowline", version, arg_required_else_help = true)]
 struct Arguments {
@@ -27,11 +29,17 @@ struct Arguments {
 enum Command {
     /// Runs a server and clients over a bad network on this machine, and checks every byte.
     Demo(demo::Options),
+    /// Waits for others to connect; prints what they say, and says to all of them what is typed.
+    Serve(chat::ServeOptions),
+    /// Connects to a server; prints what it says, and says to it what is typed.
+    Connect(chat::ConnectOptions),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Serve(options) => chat::serve(&options).map(|()| ExitCode::SUCCESS),
+        Command::Connect(options) => chat::connect(&options).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|failure| {
         if !is_broken_pipe(&failure) {

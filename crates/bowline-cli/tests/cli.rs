@@ -1,0 +1,322 @@
+//! The binary itself, from outside.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io::{BufRead, BufReader, Write};
+use std::net::UdpSocket;
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use bowline_wire::native::{Handshake, RefuseCode};
+use serde_json::Value;
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn bowline(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    bowline(arguments).output().unwrap()
+}
+
+/// Asserts that it failed for a reason of one line that holds `reason`, and said nothing else.
+fn assert_fails(output: &Output, reason: &str) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.starts_with("bowline: ") && error.contains(reason), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(output.stdout.is_empty());
+}
+
+/// A process that is talked to; killed when a test fails.
+struct Running {
+    child: Child,
+    typing: Option<ChildStdin>,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn new(arguments: &[&str]) -> Self {
+        let mut child = bowline(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let typing = child.stdin.take();
+        Self { child, typing, lines }
+    }
+
+    /// A server on a free port, and its address.
+    fn server(options: &[&str]) -> (Self, String) {
+        let server = Self::new(&[&["serve", "127.0.0.1:0"], options].concat());
+        let address = server.expect("* listening on ").rsplit(' ').next().unwrap().to_owned();
+        (server, address)
+    }
+
+    fn type_lines(&mut self, lines: &str) {
+        self.typing.as_mut().unwrap().write_all(lines.as_bytes()).unwrap();
+    }
+
+    /// The next line that holds `part`; others are passed over.
+    fn expect(&self, part: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("never said {part:?}"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    fn interrupt(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    }
+
+    /// The exit code, once it has ended by itself.
+    fn wait(&mut self) -> Option<i32> {
+        let start = std::time::Instant::now();
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status.code(),
+                None if start.elapsed() > PATIENCE => panic!("it does not end"),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn demo(options: &[&str]) -> (Option<i32>, Value) {
+    let arguments = ["demo", "--seconds", "2", "--clients", "2", "--json"];
+    let output = output(&[&arguments, options].concat());
+    let document = serde_json::from_slice(&output.stdout);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), document.unwrap_or_else(|why| panic!("{why}: {error}")))
+}
+
+fn number(value: &Value, name: &str) -> u64 {
+    value[name].as_u64().unwrap_or_else(|| panic!("no {name} in {value}"))
+}
+
+#[test]
+fn the_demonstration_keeps_every_promise_and_accounts_for_every_byte() {
+    let (code, report) = demo(&["--loss", "10", "--duplicates", "5", "--reorder", "5"]);
+    assert_eq!((code, &report["ok"]), (Some(0), &Value::Bool(true)), "{report:#}");
+    let lanes = report["lanes"].as_array().unwrap();
+    assert_eq!(lanes.len(), 3 * (3 + 1) + 1);
+    for lane in lanes {
+        let [sent, delivered] = ["sent", "delivered"].map(|name| number(lane, name));
+        assert!(delivered > 100, "{lane:#}");
+        assert_eq!(sent, delivered + number(lane, "lost") + number(lane, "late"), "{lane:#}");
+        if lane["mode"] == "reliable" {
+            assert_eq!(sent, delivered, "{lane:#}");
+        }
+        if lane["channel"].is_u64() {
+            assert!(number(lane, "frame_bytes") > number(lane, "message_bytes_sent"), "{lane:#}");
+        }
+    }
+    let wire = &report["wire"];
+    let parts = ["message_frame", "head", "ack", "crc", "control_frame", "handshake", "unknown"];
+    let sum: u64 = parts.iter().map(|part| number(wire, &format!("{part}_bytes"))).sum();
+    assert_eq!(sum, number(wire, "bytes"), "{wire:#}");
+    assert_eq!(number(wire, "unknown_bytes"), 0);
+    assert_eq!(number(&report["server"], "blocks_in_use_at_end"), 0);
+}
+
+#[test]
+fn a_broken_promise_is_noticed_in_every_mode() {
+    for mode in ["unreliable", "unreliable-ordered", "reliable"] {
+        let (code, report) = demo(&["--break-promise", mode]);
+        assert_eq!((code, &report["ok"]), (Some(1), &Value::Bool(false)), "{mode}");
+        assert_eq!(report["breaches"]["count"], 1, "{report:#}");
+        let told = report["breaches"]["first"][0].as_str().unwrap();
+        assert!(told.contains(&format!(", {mode}: got ")), "{told}");
+    }
+}
+
+#[test]
+fn the_demonstration_speaks_plainly_where_there_is_no_terminal() {
+    let output = output(&["demo", "--seconds", "1", "--clients", "1"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("Verdict: every promise was kept."), "{text}");
+    assert!(!text.contains('\x1b'), "{text}");
+}
+
+#[test]
+fn a_network_that_loses_everything_is_no_broken_promise() {
+    let output = output(&["demo", "--loss", "100", "--clients", "1", "--json"]);
+    assert_fails(&output, "nobody answered");
+}
+
+#[test]
+fn two_processes_talk_in_all_modes() {
+    let (mut server, address) = Running::server(&[]);
+    let mut client = Running::new(&["connect", &address]);
+    client.expect("* connected to ");
+    server.expect("* 0.1 connected from 127.0.0.1:");
+    client.type_lines("hello\n");
+    assert_eq!(server.expect("hello"), "0.1, channel 0, reliable: hello");
+    client.type_lines("/u quick\n");
+    assert_eq!(server.expect("quick"), "0.1, channel 0, unreliable: quick");
+    client.type_lines("/c 7\n/o in order\n");
+    assert_eq!(server.expect("order"), "0.1, channel 7, unreliable-ordered: in order");
+    server.type_lines("/o to all\n");
+    assert!(client.expect("to all").ends_with(", channel 0, unreliable-ordered: to all"));
+    client.type_lines("/c 8\nnobody hears\n");
+    client.expect("* not sent: channel not open: the session has 8");
+    // The end of the input sends what was typed before it closes.
+    client.type_lines("/c 0\nlast words");
+    drop(client.typing.take());
+    assert_eq!(client.wait(), Some(0));
+    server.expect("reliable: last words");
+    server.expect("* 0.1 from 127.0.0.1:");
+}
+
+#[test]
+fn a_server_says_things_to_everybody() {
+    let (mut server, address) = Running::server(&[]);
+    let clients = [0, 1, 2].map(|_| {
+        let client = Running::new(&["connect", &address]);
+        client.expect("* connected to ");
+        server.expect(" connected from ");
+        client
+    });
+    server.type_lines("welcome\n");
+    for client in &clients {
+        client.expect("channel 0, reliable: welcome");
+    }
+}
+
+#[test]
+fn a_long_input_arrives_whole() {
+    let (server, address) = Running::server(&[]);
+    let mut client = Running::new(&["connect", &address]);
+    let lines: Vec<_> = (0..5_000).map(|number| format!("{number:0>500}")).collect();
+    client.type_lines(&lines.join("\n"));
+    drop(client.typing.take());
+    assert_eq!(client.wait(), Some(0));
+    for line in &lines {
+        assert!(server.expect(", reliable: ").ends_with(line));
+    }
+}
+
+#[test]
+fn integrity_and_channels_are_agreed_on() {
+    let (server, address) = Running::server(&["--integrity", "none", "--channels", "256"]);
+    let options = ["connect", &address, "--integrity", "none", "--channels", "200"];
+    let mut client = Running::new(&options);
+    client.type_lines("/c 199\nfar out\n/c 200\ntoo far\n");
+    server.expect("channel 199, reliable: far out");
+    client.expect("* not sent: channel not open: the session has 200");
+}
+
+#[test]
+fn a_taken_port_is_said_so() {
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    assert_fails(&output(&["serve", &address]), &format!("cannot listen on {address}: "));
+}
+
+#[test]
+fn silence_is_said_so() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let output = output(&["connect", &address, "--timeout", "1"]);
+    assert_fails(&output, &format!("nobody answered at {address}"));
+}
+
+#[test]
+fn refusals_are_told_with_their_reason() {
+    let (server, address) = Running::server(&["--application", "1", "--max-peers", "1"]);
+    let stranger = output(&["connect", &address, "--application", "2"]);
+    assert_fails(&stranger, &format!("{address} refused: the peer serves another application"));
+    let first = Running::new(&["connect", &address, "--application", "1"]);
+    first.expect("* connected to ");
+    server.expect(" connected from ");
+    let second = output(&["connect", &address, "--application", "1"]);
+    assert_fails(&second, "refused: the peer has no room for another session");
+}
+
+#[test]
+fn another_version_is_told_by_its_number() {
+    let future = UdpSocket::bind("127.0.0.1:0").unwrap();
+    future.set_read_timeout(Some(PATIENCE)).unwrap();
+    let address = future.local_addr().unwrap().to_string();
+    let answering = std::thread::spawn(move || {
+        let mut buf = [0; 1500];
+        let (len, from): (usize, SocketAddr) = future.recv_from(&mut buf).unwrap();
+        let Ok(Handshake::Hello { client_half, .. }) = Handshake::parse(&buf[..len]) else {
+            panic!("no HELLO");
+        };
+        let refuse =
+            Handshake::Refuse { version: 9, client_half, code: RefuseCode::Version, detail: 0 };
+        let len = refuse.emit(0, &mut buf).unwrap();
+        future.send_to(&buf[..len], from).unwrap();
+    });
+    let output = output(&["connect", &address]);
+    assert_fails(&output, "refused: the peer speaks protocol version 9");
+    answering.join().unwrap();
+}
+
+#[test]
+fn a_bad_address_is_said_so() {
+    for command in ["serve", "connect"] {
+        assert_fails(&output(&[command, "nonsense"]), "\"nonsense\" is no address: give HOST:PORT");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_server_says_goodbye() {
+    let (mut server, address) = Running::server(&[]);
+    let mut client = Running::new(&["connect", &address]);
+    client.expect("* connected to ");
+    server.expect(" connected from ");
+    server.type_lines("one more thing\n");
+    client.expect("one more thing");
+    server.interrupt();
+    client.expect(&format!("* {address} closed the session"));
+    assert_eq!((server.wait(), client.wait()), (Some(0), Some(0)));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_client_says_goodbye() {
+    let (server, address) = Running::server(&[]);
+    let mut client = Running::new(&["connect", &address]);
+    client.expect("* connected to ");
+    client.interrupt();
+    assert_eq!(client.wait(), Some(0));
+    server.expect("is gone: closed by the peer (reason 0)");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_attempt_just_ends() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let mut client = Running::new(&["connect", &address]);
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    silent.recv_from(&mut [0; 1500]).unwrap();
+    client.interrupt();
+    assert_eq!(client.wait(), Some(0));
+}
