@@ -387,7 +387,7 @@ impl<S: Storage> Endpoint<S> {
         let peer = &mut parts.peers[link];
         let tells = peer.tells();
         let wants = peer.wants_transmit(now);
-        let deadline = peer.deadline(&context.config, &context.clock);
+        let deadline = peer.deadline(&context.clock);
         let starved = core::mem::take(&mut peer.is_starved);
         if tells {
             self.ready.push(&mut parts.peers, link);
@@ -608,7 +608,7 @@ impl<S: Storage> Machine for Endpoint<S> {
                 // Something is due and cannot be sent: too much is unacknowledged, or there is no record.
                 let peer = &mut parts.peers[link];
                 peer.farewell_due = false;
-                if let Some(deadline) = peer.deadline(&self.context.config, &self.context.clock) {
+                if let Some(deadline) = peer.deadline(&self.context.clock) {
                     let later = now + bowline_core::Duration::from_millis(10);
                     parts.schedule.set_earlier(link.index(), deadline.max(later));
                 }

@@ -753,10 +753,6 @@ impl Peer {
         if self.liveness.poll_ping(now) {
             self.ping_due = true;
         }
-        // Alive, but nothing more comes of the message that was given so much memory.
-        if self.long.is_some() && self.long_moved + context.config.idle_timeout <= now {
-            self.misbehaved = true;
-        }
         if self.reassembly.deadline().is_some_and(|at| at <= now) {
             let given_up = self.reassembly.expire(
                 &mut bowline_transport::fragments::Memory {

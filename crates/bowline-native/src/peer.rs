@@ -158,7 +158,8 @@ pub struct Peer {
     pub(crate) misbehaved: bool,
     /// A message that has begun waits for memory before it gets credit.
     pub(crate) is_starved: bool,
-    /// The domain whose message has more credit than its window, and when more of it arrived.
+    /// The domain whose message has more credit than its window, and when more of it arrived, in attended
+    /// time.
     pub(crate) long: Link,
     pub(crate) long_moved: Instant,
     pub(crate) statistics: PeerStatistics,
@@ -626,7 +627,7 @@ impl Peer {
     }
 
     /// When this session wants attention next, if nothing else happens.
-    pub(crate) fn deadline(&self, config: &Config, clock: &CallerClock) -> Option<Instant> {
+    pub(crate) fn deadline(&self, clock: &CallerClock) -> Option<Instant> {
         match self.phase {
             Phase::Vacant | Phase::Closed => None,
             Phase::Hello | Phase::Connect { .. } | Phase::Asked | Phase::Closing { .. } => {
@@ -645,9 +646,6 @@ impl Peer {
                         &self.rtt,
                         self.theirs.ack_delay,
                     ));
-                }
-                if self.long.is_some() {
-                    at = at.min(self.long_moved + config.idle_timeout);
                 }
                 if let Some(due) = self.reassembly.deadline() {
                     at = at.min(due);

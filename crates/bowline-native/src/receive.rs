@@ -152,7 +152,20 @@ impl Peer {
             self.on_acks(memory, now, &acks);
         }
         self.apply_frames(memory, context, now, slot, number, body);
+        self.judge_long(memory, context, now);
         Ok(())
+    }
+
+    /// A peer that is heard, and adds nothing to the message that was given so much memory, holds it against
+    /// everybody. Judged after two times of silence, since one may pass before it is heard at all.
+    fn judge_long(&mut self, memory: &Memory<'_>, context: &Context, now: Instant) {
+        let Some(link) = self.long.some() else { return };
+        let Lane::Reliable { stream, .. } = &memory.domains[link].lane else { return };
+        let due = self.long_moved + context.config.idle_timeout.saturating_mul(2);
+        // Once it is complete it waits for our application.
+        if due <= context.clock.attended(now) && !stream.may_be_complete() {
+            self.misbehaved = true;
+        }
     }
 
     /// While this side says goodbye only acknowledgements count, and the other's goodbye. Nothing else
@@ -451,7 +464,7 @@ impl Peer {
                 }
                 Frame::Reliable { channel, offset, data } => {
                     let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
-                    moved |= self.on_stream(memory, now, number, link, offset, data);
+                    moved |= self.on_stream(memory, context, now, number, link, offset, data);
                 }
                 _ => {}
             }
@@ -562,6 +575,7 @@ impl Peer {
     fn on_stream(
         &mut self,
         memory: &mut Memory<'_>,
+        context: &Context,
         now: Instant,
         number: u64,
         link: Link,
@@ -582,7 +596,7 @@ impl Peer {
         let moved = written == Ok(true);
         domain.moved |= moved;
         if moved && self.long == link {
-            self.long_moved = now;
+            self.long_moved = context.clock.attended(now);
         }
         moved
     }
@@ -669,7 +683,7 @@ impl Peer {
         };
         let grant = stream.grant(&mut memory.pool, &mut self.stream_blocks, &limits);
         if grant.long && self.long.is_none() {
-            (self.long, self.long_moved) = (link, now);
+            (self.long, self.long_moved) = (link, context.clock.attended(now));
         } else if !grant.long && self.long == link {
             self.long = Link::NONE;
             self.is_starved = true;
