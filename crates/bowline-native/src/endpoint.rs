@@ -53,6 +53,8 @@ pub struct Endpoint<S> {
     pub(crate) info: Info,
     pub(crate) answer: Option<Answer>,
     pub(crate) query: Option<u64>,
+    /// The session that the application was told of last has begun: its connect payload can be read.
+    introduced: Option<Link>,
 }
 
 /// Who has not been asked yet since memory was given back.
@@ -211,6 +213,7 @@ impl<S: Storage> Endpoint<S> {
             info: Info::default(),
             answer: None,
             query: None,
+            introduced: None,
         })
     }
 
@@ -671,6 +674,11 @@ impl<S: Storage> Messages for Endpoint<S> {
     }
 
     fn poll_event(&mut self) -> Option<Event> {
+        if let Some(link) = self.introduced.take() {
+            let mut parts = self.storage.parts();
+            parts.peers[link].forget_payload(&mut parts.memory);
+            self.freed = Freed::ALL;
+        }
         self.unblock();
         if self.answer.as_mut().is_some_and(|answer| core::mem::take(&mut answer.untold)) {
             return Some(Event::Answered);
@@ -680,6 +688,9 @@ impl<S: Storage> Messages for Endpoint<S> {
             let peer = &mut parts.peers[link];
             let id = PeerId::new(link.index() as u32, peer.generation);
             if let Some(event) = peer.poll_event(id) {
+                if matches!(event, Event::Connected(_)) {
+                    self.introduced = Some(link);
+                }
                 self.retire(link);
                 return Some(event);
             }

@@ -146,7 +146,8 @@ impl<S: Storage> Endpoint<S> {
     /// What the other side's application sent along with its request for this session.
     ///
     /// Copies as much as `out` holds and returns its whole length; 0 when there was none, and for
-    /// sessions that this side began.
+    /// sessions that this side began. Kept from [`bowline_core::Event::Asked`] on until the first call of
+    /// `poll_event` after the one that answered [`bowline_core::Event::Connected`].
     pub fn connect_payload(&mut self, peer: PeerId, out: &mut [u8]) -> usize {
         let parts = self.storage.parts();
         let Some(link) = find(&parts, peer) else { return 0 };
@@ -580,8 +581,7 @@ impl<S: Storage> Endpoint<S> {
         // A CONNECT of the other side's that is older than this is a late copy.
         peer.issued = seconds(now);
         peer.agree(&self.context.config, &self.context.clock, now, theirs);
-        peer.payload.clear(&mut parts.memory.pool, &mut peer.send_blocks);
-        peer.payload_len = 0;
+        peer.forget_payload(&mut parts.memory);
         peer.open();
         peer.ping_due = true;
         self.statistics.sessions = self.statistics.sessions.wrapping_add(1);

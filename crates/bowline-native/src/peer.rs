@@ -517,10 +517,15 @@ impl Peer {
                 }
             }
         }
-        self.payload.clear(&mut memory.pool, &mut self.send_blocks);
-        self.payload_len = 0;
+        self.forget_payload(memory);
         self.loss_at = None;
         self.probe_due = false;
+    }
+
+    /// Gives the connect payload back.
+    pub(crate) fn forget_payload(&mut self, memory: &mut Memory<'_>) {
+        self.payload.clear(&mut memory.pool, &mut self.send_blocks);
+        self.payload_len = 0;
     }
 
     /// Gives back everything that has arrived and was not read.
