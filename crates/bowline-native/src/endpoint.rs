@@ -81,8 +81,9 @@ pub(crate) struct Context {
     pub(crate) promise: Promise,
     /// Blocks that the longest reliable message takes: kept for one that has begun to arrive.
     pub(crate) long_blocks: u32,
-    /// Blocks that are promised to nobody.
-    pub(crate) common_blocks: u32,
+    /// Blocks that no window grows into, so that the longest message that may be sent always fits
+    /// in the end.
+    pub(crate) send_blocks: u32,
     /// Bits of a connection id that tell the slot.
     pub(crate) slot_bits: u32,
 }
@@ -197,7 +198,7 @@ impl<S: Storage> Endpoint<S> {
                 cookies,
                 promise,
                 long_blocks,
-                common_blocks: common,
+                send_blocks: (common - long_blocks) / 2,
                 slot_bits,
             },
             active: Queue::EMPTY,

@@ -571,9 +571,7 @@ impl<S: Storage> Endpoint<S> {
         let link = self.find_attempt(from, client_half)?;
         let mut parts = self.storage.parts();
         let peer = &mut parts.peers[link];
-        if !matches!(peer.phase, Phase::Connect { .. }) {
-            return Err(DropReason::Unexpected);
-        }
+        // Also while this side asks for another cookie: the answer to the last one may have taken long.
         if theirs.integrity < self.context.config.integrity {
             return Err(DropReason::Malformed);
         }

@@ -678,7 +678,7 @@ impl Peer {
         let Lane::Reliable { stream, .. } = &mut domain.lane else { return };
         let limits = GrantLimits {
             window_max: context.config.credit_max,
-            keep: context.long_blocks,
+            keep: context.long_blocks + context.send_blocks,
             long: self.long.is_none() || self.long == link,
         };
         let grant = stream.grant(&mut memory.pool, &mut self.stream_blocks, &limits);

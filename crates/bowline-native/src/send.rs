@@ -112,9 +112,8 @@ impl Peer {
         };
         let block_len = memory.pool.block_len();
         let most = context.config.send_max as usize / block_len.max(1);
-        // What can be had when everybody else holds just what he was promised.
-        let own = context.common_blocks.saturating_sub(context.long_blocks) as usize
-            + context.promise.send_blocks as usize;
+        // What can be had in the end, whatever windows have grown.
+        let own = (context.send_blocks + context.promise.send_blocks) as usize;
         Some((theirs as usize).min((most.min(own) * block_len).saturating_sub(4)))
     }
 
