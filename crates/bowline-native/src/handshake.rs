@@ -514,6 +514,7 @@ impl<S: Storage> Endpoint<S> {
     ) -> Result<(), DropReason> {
         let mut parts = self.storage.parts();
         parts.peers[link].clear_sending(&mut parts.memory);
+        parts.peers[link].forget_payload(&mut parts.memory);
         if !self.keep_payload(link, payload) {
             return Err(DropReason::Full);
         }

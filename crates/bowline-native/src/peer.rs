@@ -517,12 +517,12 @@ impl Peer {
                 }
             }
         }
-        self.forget_payload(memory);
         self.loss_at = None;
         self.probe_due = false;
     }
 
-    /// Gives the connect payload back.
+    /// Gives the connect payload back. One that came is kept until the application has heard of the
+    /// session, even if that is over by then.
     pub(crate) fn forget_payload(&mut self, memory: &mut Memory<'_>) {
         self.payload.clear(&mut memory.pool, &mut self.send_blocks);
         self.payload_len = 0;
@@ -580,6 +580,7 @@ impl Peer {
     pub(crate) fn vacate(&mut self, memory: &mut Memory<'_>, slot: usize) {
         self.clear_sending(memory);
         self.clear_receiving(memory);
+        self.forget_payload(memory);
         let mut at = self.domains;
         while let Some(link) = at.some() {
             let domain = &memory.domains[link];
