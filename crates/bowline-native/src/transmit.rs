@@ -174,8 +174,13 @@ impl Peer {
         }
         let ping = self.ping_due || ack_due && self.not_eliciting >= NOT_ELICITING_MAX;
         self.write_ack(now, packet)?;
-        if !(data || ping || self.credit_due) || !self.take_record(memory, packet) {
+        if !(data || ping || self.credit_due) {
             return Ok(());
+        }
+        if !self.take_record(memory, packet) {
+            // What was lost has records, and waits for none.
+            let lost = if data { self.take_lost(memory) } else { None };
+            return lost.map_or(Ok(()), |lost| self.write_range(memory, now, packet, lost));
         }
         if self.credit_due {
             self.write_credits(memory, packet)?;
@@ -210,7 +215,7 @@ impl Peer {
 
     /// An ack block, if anything waits to be acknowledged.
     fn write_ack(&mut self, now: Instant, packet: &mut Packet<'_>) -> Result<(), NoRoom> {
-        if !self.acks.pending() {
+        if !self.acks.pending() || packet.has_ack {
             return Ok(());
         }
         let Some(largest) = self.received.largest() else { return Ok(()) };
@@ -420,9 +425,6 @@ impl Peer {
             return self.write_frames(memory, now, packet);
         };
         let old = memory.records[oldest];
-        memory.records[oldest] = Record { more: Link::NONE, domain: Link::NONE, ..old };
-        packet.record = oldest;
-        packet.eliciting = true;
         self.statistics.packets_lost = self.statistics.packets_lost.wrapping_add(1);
         if old.flags & Record::CREDIT != 0 {
             self.resend_credits(memory);
@@ -432,6 +434,37 @@ impl Peer {
             at = memory.records[range].next;
             self.on_range_lost(memory, range);
         }
+        self.write_range(memory, now, packet, oldest)
+    }
+
+    /// A lost range whose record is not needed elsewhere.
+    fn take_lost(&mut self, memory: &mut Memory<'_>) -> Option<Link> {
+        let mut ranges = Ranges { records: &mut memory.records, quota: &mut self.send_records };
+        let mut at = self.domains;
+        while let Some(link) = at.some() {
+            let domain = &mut memory.domains[link];
+            at = bowline_core::Slot::next(domain);
+            if let Lane::Reliable { out, .. } = &mut domain.lane
+                && let Some(lost) = out.take_lost(&mut ranges)
+            {
+                return Some(lost);
+            }
+        }
+        None
+    }
+
+    /// The range of `oldest`, alone, in a packet that takes over the record; or a PING.
+    fn write_range(
+        &mut self,
+        memory: &mut Memory<'_>,
+        now: Instant,
+        packet: &mut Packet<'_>,
+        oldest: Link,
+    ) -> Result<(), NoRoom> {
+        let old = memory.records[oldest];
+        memory.records[oldest] = Record { more: Link::NONE, domain: Link::NONE, ..old };
+        packet.record = oldest;
+        packet.eliciting = true;
         let range = old.domain.some().and_then(|link| {
             let Lane::Reliable { out, .. } = &memory.domains[link].lane else { return None };
             let (start, end) = out.unacked(old.start, old.end)?;

@@ -92,6 +92,15 @@ impl OutStream {
         (len > 0).then_some(Piece { start: self.sent, len, again: false })
     }
 
+    /// Takes out the first lost range that is still wanted, to send it in a packet that has no other
+    /// record than this one.
+    pub fn take_lost(&mut self, ranges: &mut Ranges<'_, '_>) -> Option<Link> {
+        let piece = self.peek(ranges)?;
+        let lost = self.lost.some().filter(|_| piece.again)?;
+        self.lost = ranges.records[lost].next;
+        Some(lost)
+    }
+
     /// The part of a lost range that nobody acknowledged after all.
     fn still_lost(&self, ranges: &mut Ranges<'_, '_>, lost: Link) -> Option<Piece> {
         let record = &ranges.records[lost];

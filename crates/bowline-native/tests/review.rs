@@ -1,0 +1,260 @@
+//! What a hostile peer, a bad link, a careless application or a small memory might do: each test is
+//! one claim that was found broken once.
+
+use bowline_core::{
+    Address, ChannelId, CloseReason, DisconnectReason, DropReason, Duration, Event, Instant,
+    Machine, Messages, Mode, Outgoing, PeerId, Received,
+};
+use bowline_crypto::SipHash;
+use bowline_native::{Config, Endpoint, Fixed, Heap, InUse, Integrity, Limits, Storage};
+use bowline_wire::Writer;
+use bowline_wire::native::{AckForm, Frame, Handshake, Offset, PacketHead, Parameters};
+
+const CLIENT: u8 = 1;
+const SERVER: u8 = 2;
+
+fn address(name: u8) -> Address {
+    Address::from_raw(&[name]).unwrap()
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+type Machine1<'s> = Endpoint<&'s mut dyn Storage>;
+
+/// Two endpoints whose datagrams pass a link that may lose some.
+struct Pair<'s> {
+    client: Machine1<'s>,
+    server: Machine1<'s>,
+    now: Instant,
+    /// Whether the datagram, of that sender and of that index, is delivered.
+    link: fn(u8, usize) -> bool,
+    sent: [usize; 2],
+}
+
+impl<'s> Pair<'s> {
+    fn new(config: Config, client: &'s mut dyn Storage, server: &'s mut dyn Storage) -> Self {
+        Self {
+            client: Endpoint::plain(config, &SipHash, &[1; 32], client).unwrap(),
+            server: Endpoint::plain(config, &SipHash, &[2; 32], server).unwrap(),
+            now: Instant::from_micros(1_000_000),
+            link: |_, _| true,
+            sent: [0; 2],
+        }
+    }
+
+    fn exchange(&mut self) {
+        let mut buf = [0; 1500];
+        for _ in 0..100_000 {
+            let mut quiet = true;
+            while let Some(out) = self.client.poll_transmit(self.now, &mut buf).unwrap() {
+                quiet = false;
+                self.sent[0] += 1;
+                if (self.link)(CLIENT, self.sent[0]) {
+                    let from = Received::from(address(CLIENT));
+                    let _ = self.server.handle_datagram(self.now, from, &mut buf[..out.len]);
+                }
+            }
+            while let Some(out) = self.server.poll_transmit(self.now, &mut buf).unwrap() {
+                quiet = false;
+                self.sent[1] += 1;
+                if (self.link)(SERVER, self.sent[1]) {
+                    let from = Received::from(address(SERVER));
+                    let _ = self.client.handle_datagram(self.now, from, &mut buf[..out.len]);
+                }
+            }
+            if quiet {
+                return;
+            }
+        }
+        panic!("never quiet");
+    }
+
+    fn wait(&mut self, span: Duration) {
+        let end = self.now + span;
+        for _ in 0..1_000_000 {
+            self.exchange();
+            let due = [self.client.poll_timeout(), self.server.poll_timeout()];
+            let next = due.into_iter().flatten().min().unwrap_or(end);
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = next.max(self.now);
+        }
+        panic!("never waits");
+    }
+
+    fn connected(&mut self) -> (PeerId, PeerId) {
+        let client = self.client.connect_plain(self.now, address(SERVER), b"").unwrap();
+        self.wait(millis(100));
+        assert_eq!(self.client.poll_event(), Some(Event::Connected(client)));
+        let Some(Event::Connected(server)) = self.server.poll_event() else { panic!() };
+        (client, server)
+    }
+}
+
+fn message(mode: Mode, channel: u8, pieces: &'static [&'static [u8]]) -> Outgoing<'static> {
+    Outgoing::new(ChannelId(channel), mode, pieces)
+}
+
+/// A client that writes its own packets, in sessions without integrity.
+struct Raw {
+    name: u8,
+    half: u64,
+    parameters: Parameters,
+    id: Option<u32>,
+    number: u32,
+    theirs: Option<Parameters>,
+}
+
+impl Raw {
+    fn new(name: u8) -> Self {
+        let parameters = Parameters {
+            connection_id: None,
+            initial: 1_000,
+            integrity: Integrity::None,
+            datagram_max: 1200,
+            channels: 256,
+            ack_delay: 100,
+            idle_timeout_ms: 10_000,
+            credit: 1 << 20,
+            reliable_max: 1 << 20,
+            ordered_max: 1 << 20,
+            unreliable_max: 1 << 20,
+        };
+        Self { name, half: 77 + u64::from(name), parameters, id: None, number: 1_000, theirs: None }
+    }
+
+    fn give<S: Storage>(
+        &self,
+        to: &mut Endpoint<S>,
+        now: Instant,
+        datagram: &mut [u8],
+    ) -> Result<(), DropReason> {
+        to.handle_datagram(now, Received::from(address(self.name)), datagram)
+    }
+
+    fn handshake<S: Storage>(&self, to: &mut Endpoint<S>, now: Instant, what: &Handshake<'_>) {
+        let mut buf = [0; 1500];
+        let len = what.emit(40, &mut buf).unwrap();
+        self.give(to, now, &mut buf[..len]).unwrap();
+    }
+
+    fn cookie<S: Storage>(&self, to: &mut Endpoint<S>, now: Instant) -> [u8; 12] {
+        let mut buf = [0; 1500];
+        let (version, application, client_half) = (1, 1, self.half);
+        self.handshake(to, now, &Handshake::Hello { version, application, client_half, len: 40 });
+        while let Some(out) = to.poll_transmit(now, &mut buf).unwrap() {
+            if out.to == address(self.name)
+                && let Ok(Handshake::Challenge { cookie, .. }) = Handshake::parse(&buf[..out.len])
+            {
+                return cookie;
+            }
+        }
+        panic!("no challenge");
+    }
+
+    fn connect<S: Storage>(&mut self, to: &mut Endpoint<S>, now: Instant, payload: &[u8]) {
+        let cookie = self.cookie(to, now);
+        let (application, client_half, parameters) = (1, self.half, self.parameters);
+        let connect = Handshake::Connect { application, client_half, cookie, parameters, payload };
+        self.handshake(to, now, &connect);
+        self.drain(to, now);
+        self.theirs.expect("accepted");
+    }
+
+    /// Takes what is sent to it; returns the session packets.
+    fn drain<S: Storage>(&mut self, to: &mut Endpoint<S>, now: Instant) -> Vec<Vec<u8>> {
+        let mut buf = [0; 1500];
+        let mut packets = Vec::new();
+        for _ in 0..100_000 {
+            let Some(out) = to.poll_transmit(now, &mut buf).unwrap() else { return packets };
+            if buf[0] >= 0x80 {
+                packets.push(buf[..out.len].to_vec());
+            } else if let Ok(Handshake::Accept { parameters, .. }) =
+                Handshake::parse(&buf[..out.len])
+            {
+                self.id = parameters.connection_id;
+                self.theirs = Some(parameters);
+            }
+        }
+        panic!("sends for ever");
+    }
+
+    /// First offset of this side's streams.
+    fn initial(&self) -> u32 {
+        self.parameters.initial
+    }
+
+    fn packet(&mut self, frames: &[Frame<'_>]) -> Vec<u8> {
+        let mut buf = [0; 1500];
+        let mut w = Writer::new(&mut buf);
+        let head = PacketHead {
+            key_phase: false,
+            ack: AckForm::None,
+            connection_id: self.id.unwrap_or(0),
+            number_len: 4,
+            number_low: self.number,
+        };
+        self.number += 1;
+        head.emit(if self.id.is_some() { 4 } else { 0 }, &mut w).unwrap();
+        for frame in frames {
+            frame.emit(false, &mut w).unwrap();
+        }
+        w.written().to_vec()
+    }
+
+    fn send<S: Storage>(
+        &mut self,
+        to: &mut Endpoint<S>,
+        now: Instant,
+        frames: &[Frame<'_>],
+    ) -> Result<(), DropReason> {
+        let mut packet = self.packet(frames);
+        self.give(to, now, &mut packet)
+    }
+}
+
+fn open() -> Config {
+    Config { integrity: Integrity::None, ..Config::new(1) }
+}
+
+fn server<S: Storage>(config: Config, storage: S) -> Endpoint<S> {
+    Endpoint::plain(config, &SipHash, &[2; 32], storage).unwrap()
+}
+
+const START: Instant = Instant::from_micros(1_000_000);
+
+#[test]
+fn the_last_record_sends_again_what_was_lost() {
+    let config = Config { send_max: 4_000, ..Config::small(1) };
+    let (mut a, mut b) = (Fixed::<1, 1, 6, 64>::new(), Fixed::<1, 1, 24, 64>::new());
+    let mut pair = Pair::new(config, &mut a, &mut b);
+    let (to_server, to_client) = pair.connected();
+    pair.wait(Duration::from_secs(1));
+    pair.sent = [0; 2];
+    // Every second packet with a message is lost, once.
+    pair.link = |from, index| from == SERVER || index > 4 || index % 2 == 0;
+    let mut buf = [0; 1500];
+    let mut on_the_way = Vec::new();
+    for _ in 0..4 {
+        pair.client.send(pair.now, to_server, message(Mode::Reliable, 0, &[b"four"])).unwrap();
+        while let Some(out) = pair.client.poll_transmit(pair.now, &mut buf).unwrap() {
+            on_the_way.push(buf[..out.len].to_vec());
+        }
+    }
+    assert_eq!(on_the_way.len(), 4);
+    for packet in on_the_way.iter_mut().skip(1).step_by(2) {
+        let from = Received::from(address(CLIENT));
+        pair.server.handle_datagram(pair.now, from, packet).unwrap();
+    }
+    pair.link = |_, _| true;
+    pair.wait(Duration::from_secs(5));
+    let mut count = 0;
+    while pair.server.recv(to_client).is_some() {
+        count += 1;
+    }
+    assert_eq!(count, 4);
+}
