@@ -228,6 +228,20 @@ fn server<S: Storage>(config: Config, storage: S) -> Endpoint<S> {
 const START: Instant = Instant::from_micros(1_000_000);
 
 #[test]
+fn stream_bytes_that_begin_half_the_space_ahead_are_refused() {
+    let config = Config { credit: 64, credit_max: 64, ..open() };
+    let mut server = server(config, Heap::new(Limits::for_peers(1)));
+    let mut raw = Raw::new(9);
+    raw.connect(&mut server, START, b"");
+    for ahead in [0x7FFF_FF00, 0x7FFF_FFFF] {
+        let offset = Offset::Long(raw.initial().wrapping_add(ahead));
+        let frame = Frame::Reliable { channel: 0, offset, data: &[5; 1_000] };
+        assert_eq!(raw.send(&mut server, START, &[frame]), Err(DropReason::Misbehaved));
+    }
+    assert_eq!(server.in_use().records, 0);
+}
+
+#[test]
 fn the_last_record_sends_again_what_was_lost() {
     let config = Config { send_max: 4_000, ..Config::small(1) };
     let (mut a, mut b) = (Fixed::<1, 1, 6, 64>::new(), Fixed::<1, 1, 24, 64>::new());

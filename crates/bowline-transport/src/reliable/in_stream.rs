@@ -1,6 +1,6 @@
 //! The receiving side of a stream.
 
-use bowline_core::serial::ahead32;
+use bowline_core::serial::{ahead32, expand_offset8};
 use bowline_core::{Link, Pool, Quota};
 
 use super::Ranges;
@@ -57,6 +57,9 @@ pub struct InStream {
     newest: u64,
     /// At least the largest number of a packet that brought a byte before `base`.
     moved_by: u64,
+    /// The last packet that brought bytes, and the base before it.
+    packet: u64,
+    packet_base: u32,
 }
 
 impl InStream {
@@ -75,13 +78,26 @@ impl InStream {
             credit: ReceiveCredit::new(initial, window, block_len),
             newest: 0,
             moved_by: 0,
+            // No packet has this number.
+            packet: u64::MAX,
+            packet_base: initial,
         }
     }
 
-    /// Whether a short offset in packet `number` can be told: all bytes before the base came in
-    /// packets sent before it, so the base was within what its sender had in flight.
-    pub const fn accepts_short_offset(&self, number: u64) -> bool {
-        number >= self.moved_by
+    /// The offset whose low byte is `low`, as it stands in packet `number`; none if that cannot be
+    /// told, and then the packet is to be dropped as stale.
+    ///
+    /// It can be told if all bytes before the base came in packets sent before this one: then the
+    /// base is within what its sender had in flight. All frames of a packet are read with the base
+    /// from before it, however many were written already.
+    pub const fn expand(&self, number: u64, low: u8) -> Option<u32> {
+        if number == self.packet {
+            Some(expand_offset8(self.packet_base, low))
+        } else if number < self.moved_by {
+            None
+        } else {
+            Some(expand_offset8(self.base, low))
+        }
     }
 
     /// All before this offset has arrived.
@@ -111,7 +127,8 @@ impl InStream {
 
     /// Blocks and records that `start..end` would take, or why it cannot be taken at all.
     pub fn check(&self, pool: &Pool<'_>, start: u32, end: u32) -> Result<(usize, usize), Refused> {
-        if !self.credit.allows(end) {
+        // The start too: what begins half the space ahead would seem to end behind.
+        if !self.credit.allows(end) || !self.credit.allows(start) {
             return Err(Refused::OverCredit);
         }
         if ahead32(end, self.base) <= 0 {
@@ -132,6 +149,9 @@ impl InStream {
         data: &[u8],
     ) -> Result<bool, Refused> {
         self.newest = self.newest.max(number);
+        if number != self.packet {
+            (self.packet, self.packet_base) = (number, self.base);
+        }
         let end = start.wrapping_add(data.len() as u32);
         let old = ahead32(self.base, start).max(0) as usize;
         let Some(data) = data.get(old..).filter(|data| !data.is_empty()) else { return Ok(false) };
