@@ -125,6 +125,11 @@ impl Scenario {
         let shortest = shortest.unwrap_or_default().as_micros();
         self.churn > 0 || longest * 3 > shortest || self.link.bursts.is_some()
     }
+
+    /// Whether an attempt to connect may rightly end by time-out.
+    pub fn may_not_connect(&self) -> bool {
+        self.may_time_out() || self.link.loss > 0 || !self.troubles.is_empty() || self.pause > 0
+    }
 }
 
 fn draw_node(rng: &mut Rng, link: &Link) -> NodePlan {

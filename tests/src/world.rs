@@ -12,12 +12,17 @@ use bowline_core::{
 };
 use bowline_crypto::SipHash;
 use bowline_native::{ConnectError, Endpoint, InUse};
-use bowline_sim::{Fault, Link, Net, PERCENT, Rng};
+use bowline_sim::{
+    Arrival, Departure, Fault, Link, Net, NodeId, PERCENT, Rng, Sighting, Tap,
+};
 
 use crate::memory::Memory;
 use crate::mutant::Party;
 use crate::oracle::{Direction, Oracle, Violation};
 use crate::scenario::{Disaster, NodePlan, Scenario, Trouble};
+
+/// The environment variable that has a world tell all that happens, to see what led to a failure.
+pub const SHOW: &str = "BOWLINE_SHOW";
 
 /// How long settling may take.
 const SETTLE_MAX: Duration = Duration::from_secs(100);
@@ -139,6 +144,7 @@ pub struct World {
     attempts: u64,
     ends: BTreeMap<Direction, End>,
     tally: Tally,
+    shows: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -217,9 +223,14 @@ impl World {
             }
         });
         let players = players.collect();
+        let shows = std::env::var_os(SHOW).is_some();
+        if shows {
+            net.add_tap(Box::new(Show));
+        }
         Self {
             players,
             net,
+            shows,
             oracle: Oracle::new(),
             scenario: scenario.clone(),
             age: Age::Traffic,
@@ -428,7 +439,7 @@ impl World {
         if turn {
             player.next_act =
                 now + Duration::from_micros(1) + player.rng.duration(self.scenario.pace);
-            if in_traffic && player.rng.chance(self.scenario.pause) {
+            if in_traffic && now >= player.paused_until && player.rng.chance(self.scenario.pause) {
                 player.paused_until = now + player.rng.duration(Duration::from_secs(2));
             }
         }
@@ -477,6 +488,9 @@ impl World {
 
     fn poll_events(&mut self, node: usize) -> Result<(), Failure> {
         while let Some(event) = self.players[node].party.next_event() {
+            if self.shows {
+                eprintln!("{:>10} node {node} {event:?}", self.net.now().as_micros());
+            }
             match event {
                 Event::Asked(peer) => self.on_asked(node, peer),
                 Event::Connected(peer) => self.on_connected(node, peer),
@@ -576,9 +590,8 @@ impl World {
         self.tally.timed_out += u64::from(reason == DisconnectReason::TimedOut);
         let wrong = match reason {
             DisconnectReason::PeerMisbehaved | DisconnectReason::AccusedByPeer => true,
-            DisconnectReason::TimedOut | DisconnectReason::ConnectTimedOut => {
-                !self.scenario.may_time_out()
-            }
+            DisconnectReason::TimedOut => !self.scenario.may_time_out(),
+            DisconnectReason::ConnectTimedOut => !self.scenario.may_not_connect(),
             _ => false,
         };
         if wrong {
@@ -708,5 +721,22 @@ pub fn run(scenario: &Scenario) -> Tally {
     match World::new(scenario).run() {
         Ok(tally) => tally,
         Err(failure) => panic!("{failure}\nin {scenario:?}"),
+    }
+}
+
+/// Prints every datagram.
+struct Show;
+
+impl Tap for Show {
+    fn departure(&mut self, node: NodeId, seen: &Sighting<'_>, fate: Departure) {
+        let (at, to, len) = (seen.at.as_micros(), seen.to, seen.bytes.len());
+        let head = &seen.bytes[..len.min(32)];
+        eprintln!("{at:>10} node {} -> {to} {len} bytes {head:02x?}: {fate:?}", node.index());
+    }
+
+    fn arrival(&mut self, node: Option<NodeId>, seen: &Sighting<'_>, _: Arrival) {
+        let (at, from, len) = (seen.at.as_micros(), seen.from, seen.bytes.len());
+        let head = &seen.bytes[..len.min(8)];
+        eprintln!("{at:>10} {} <- {from} {len} bytes {head:02x?}", node.map_or(99, NodeId::index));
     }
 }
