@@ -377,6 +377,9 @@ impl<S: Storage> Endpoint<S> {
             if peer.misbehaved {
                 let reason = DisconnectReason::PeerMisbehaved;
                 peer.begin_close(&mut parts.memory, now, CloseCause::Misbehaviour, reason);
+            } else if peer.gave_up {
+                let reason = DisconnectReason::TimedOut;
+                peer.begin_close(&mut parts.memory, now, CloseCause::Application, reason);
             } else if let Some(reason) = peer.finishing
                 && peer.is_flushed(&parts.memory)
             {

@@ -1,5 +1,6 @@
 //! Beginning sessions: cookies, both roles of the handshake, refusals, unconnected queries.
 
+use bowline_core::serial::ahead32;
 use bowline_core::{
     Address, BufferTooShort, CloseReason, DisconnectReason, DropReason, Instant, Link, PeerId,
     RefuseReason, Transmit,
@@ -15,8 +16,8 @@ use crate::receive::{Failed, Packet};
 use crate::reply::{Reply, ReplyKind};
 use crate::storage::{Memory, Need, Storage};
 
-/// How long a cookie is good for, in seconds.
-const COOKIE_SECS: u32 = 10;
+/// How long a cookie is good for, in ticks: 10 s.
+const COOKIE_TICKS: u32 = 152;
 /// What a CONNECT takes at most besides its payload, in bytes.
 const CONNECT_LEN: usize = 68;
 /// Longest answer to an unconnected query, in bytes.
@@ -51,7 +52,7 @@ impl Cookies {
         client_half: u64,
         application: u64,
     ) -> [u8; COOKIE_LEN] {
-        let issued = seconds(now);
+        let issued = ticks(now);
         let tag = self.tag(address, client_half, application, issued);
         let mut cookie = [0; COOKIE_LEN];
         let bytes = issued.to_be_bytes().into_iter().chain(tag.to_be_bytes());
@@ -73,12 +74,13 @@ impl Cookies {
         let expected = self.tag(address, client_half, application, issued).to_be_bytes();
         // No early exit: how much of a guess is right must not show in the time it takes.
         let differs = tag.iter().zip(expected).fold(0, |sum, (a, b)| sum | (a ^ b));
-        (differs == 0 && seconds(now).wrapping_sub(issued) <= COOKIE_SECS).then_some(issued)
+        (differs == 0 && ticks(now).wrapping_sub(issued) <= COOKIE_TICKS).then_some(issued)
     }
 }
 
-fn seconds(now: Instant) -> u32 {
-    (now.as_micros() / 1_000_000) as u32
+/// Time in units of 65.536 ms, in which attempts can be told apart; wraps after nine years.
+fn ticks(now: Instant) -> u32 {
+    (now.as_micros() >> 16) as u32
 }
 
 /// What this endpoint tells whoever asks, without a session.
@@ -473,7 +475,7 @@ impl<S: Storage> Endpoint<S> {
             if attempt {
                 return self.turn_around(now, link, client_half, issued, theirs, payload);
             }
-            if issued < peer.issued {
+            if ahead32(issued, peer.issued) < 0 {
                 return Err(DropReason::Stale);
             }
             self.replace(now, link);
@@ -577,8 +579,8 @@ impl<S: Storage> Endpoint<S> {
             return Err(DropReason::Malformed);
         }
         peer.server_half = server_half;
-        // A CONNECT of the other side's that is older than this is a late copy.
-        peer.issued = seconds(now);
+        // A CONNECT of the other side's that is no newer than this is a late copy.
+        peer.issued = ticks(now).wrapping_add(1);
         peer.agree(&self.context.config, &self.context.clock, now, theirs);
         peer.forget_payload(&mut parts.memory);
         peer.open();

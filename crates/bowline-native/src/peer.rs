@@ -156,6 +156,8 @@ pub struct Peer {
     pub(crate) finishing: Option<CloseReason>,
     /// The peer broke the rules in something that was read only later.
     pub(crate) misbehaved: bool,
+    /// Nothing comes any more of a message that holds much memory.
+    pub(crate) gave_up: bool,
     /// A message that has begun waits for memory before it gets credit.
     pub(crate) is_starved: bool,
     /// The domain whose message has more credit than its window, and when more of it arrived, in attended
@@ -268,6 +270,7 @@ impl Slot for Peer {
         farewell_due: false,
         finishing: None,
         misbehaved: false,
+        gave_up: false,
         is_starved: false,
         long: Link::NONE,
         long_moved: Instant::ZERO,

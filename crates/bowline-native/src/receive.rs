@@ -156,15 +156,15 @@ impl Peer {
         Ok(())
     }
 
-    /// A peer that is heard, and adds nothing to the message that was given so much memory, holds it against
-    /// everybody. Judged after two times of silence, since one may pass before it is heard at all.
+    /// A peer that is heard, and adds nothing to the message that was given so much memory, keeps it from
+    /// everybody, be it on purpose or because its path lets only short datagrams through. Judged after two times of silence, since one may pass before it is heard at all.
     fn judge_long(&mut self, memory: &Memory<'_>, context: &Context, now: Instant) {
         let Some(link) = self.long.some() else { return };
         let Lane::Reliable { stream, .. } = &memory.domains[link].lane else { return };
         let due = self.long_moved + context.config.idle_timeout.saturating_mul(2);
         // Once it is complete it waits for our application.
         if due <= context.clock.attended(now) && !stream.may_be_complete() {
-            self.misbehaved = true;
+            self.gave_up = true;
         }
     }
 
