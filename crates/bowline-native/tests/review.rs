@@ -272,3 +272,60 @@ fn the_last_record_sends_again_what_was_lost() {
     }
     assert_eq!(count, 4);
 }
+
+#[test]
+fn a_connect_payload_leaves_room_for_the_longest_message() {
+    let mut storage = Fixed::<1, 1, 24, 64>::new();
+    let config = Config { integrity: Integrity::None, ..Config::small(1) };
+    let mut server = server(config, &mut storage);
+    let mut raw = Raw::new(9);
+    raw.connect(&mut server, START, &[1; 440]);
+    let Some(Event::Connected(peer)) = server.poll_event() else { panic!() };
+    assert_eq!(server.poll_event(), None);
+    let max = server.message_max(peer, Mode::Reliable).unwrap();
+    let bytes = vec![7; max];
+    let out = Outgoing::new(ChannelId(0), Mode::Reliable, &[]);
+    server.send(START, peer, Outgoing { pieces: &[&bytes], ..out }).unwrap();
+}
+
+#[test]
+fn the_attempt_that_gave_way_does_not_come_back_and_replace_the_session() {
+    let limits = Limits::for_peers(2);
+    let (mut a, mut b) = (Heap::new(limits), Heap::new(limits));
+    let mut pair = Pair::new(Config::new(1), &mut a, &mut b);
+    let now = pair.now;
+    let one = pair.client.connect_plain(now, address(SERVER), b"").unwrap();
+    let two = pair.server.connect_plain(now, address(CLIENT), b"").unwrap();
+    let mut buf = [0; 1500];
+    let mut late = Vec::new();
+    for _ in 0..20 {
+        while let Some(out) = pair.client.poll_transmit(now, &mut buf).unwrap() {
+            if buf[0] == 3 {
+                late.push((CLIENT, buf[..out.len].to_vec()));
+            }
+            let from = Received::from(address(CLIENT));
+            let _ = pair.server.handle_datagram(now, from, &mut buf[..out.len]);
+        }
+        while let Some(out) = pair.server.poll_transmit(now, &mut buf).unwrap() {
+            if buf[0] == 3 {
+                late.push((SERVER, buf[..out.len].to_vec()));
+            }
+            let from = Received::from(address(SERVER));
+            let _ = pair.client.handle_datagram(now, from, &mut buf[..out.len]);
+        }
+    }
+    assert_eq!(late.len(), 2, "both have sent CONNECT");
+    for (name, mut datagram) in late {
+        let to = if name == CLIENT { &mut pair.server } else { &mut pair.client };
+        let _ = to.handle_datagram(now, Received::from(address(name)), &mut datagram);
+    }
+    pair.wait(millis(200));
+    assert_eq!(pair.client.poll_event(), Some(Event::Connected(one)));
+    assert_eq!(pair.client.poll_event(), None);
+    assert_eq!(pair.server.poll_event(), Some(Event::Connected(two)));
+    assert_eq!(pair.server.poll_event(), None);
+    let out = message(Mode::Reliable, 0, &[b"here"]);
+    pair.client.send(pair.now, one, out).unwrap();
+    pair.wait(millis(200));
+    assert!(pair.server.recv(two).is_some());
+}
