@@ -462,7 +462,8 @@ impl<S: Storage> Endpoint<S> {
             return Err(DropReason::Unexpected);
         }
         let parts = self.storage.parts();
-        if let Some(link) = self.context.hash.find(parts.index, &parts.peers, from) {
+        let known = self.context.hash.find(parts.index, &parts.peers, from);
+        if let Some(link) = known {
             let peer = &parts.peers[link];
             if peer.client_half == client_half && !peer.is_client {
                 return self.repeat_accept(now, link);
@@ -481,6 +482,10 @@ impl<S: Storage> Endpoint<S> {
             self.replace(now, link);
         }
         let Some(link) = self.begin_session(*from) else {
+            if known.is_some() {
+                // Its old session may have the last place, until the application has heard of its end.
+                return Err(DropReason::Full);
+            }
             let kind = ReplyKind::Refuse { client_half, code: RefuseCode::Full, detail: 0 };
             self.queue_reply(Reply { to: *from, kind });
             return Err(DropReason::Full);

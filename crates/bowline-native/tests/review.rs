@@ -274,6 +274,32 @@ fn the_last_record_sends_again_what_was_lost() {
 }
 
 #[test]
+fn who_comes_back_is_not_told_that_his_old_session_fills_the_place() {
+    let mut storage = Fixed::<1, 1, 24, 40>::new();
+    let config = Config { integrity: Integrity::None, ..Config::small(1) };
+    let mut server = server(config, &mut storage);
+    let mut raw = Raw::new(9);
+    raw.connect(&mut server, START, b"");
+    let mut again = Raw { half: 78_000, ..Raw::new(9) };
+    let now = START + Duration::from_secs(3);
+    let cookie = again.cookie(&mut server, now);
+    let (application, client_half, parameters) = (1, again.half, again.parameters);
+    let connect = Handshake::Connect { application, client_half, cookie, parameters, payload: b"" };
+    let mut buf = [0; 1500];
+    let len = connect.emit(0, &mut buf).unwrap();
+    let _ = again.give(&mut server, now, &mut buf.clone()[..len]);
+    let mut out = [0; 1500];
+    while let Some(sent) = server.poll_transmit(now, &mut out).unwrap() {
+        let refused = matches!(Handshake::parse(&out[..sent.len]), Ok(Handshake::Refuse { .. }));
+        assert!(!refused);
+    }
+    while server.poll_event().is_some() {}
+    again.give(&mut server, now, &mut buf[..len]).unwrap();
+    again.drain(&mut server, now);
+    assert!(again.theirs.is_some());
+}
+
+#[test]
 fn a_connect_payload_leaves_room_for_the_longest_message() {
     let mut storage = Fixed::<1, 1, 24, 64>::new();
     let config = Config { integrity: Integrity::None, ..Config::small(1) };
