@@ -10,3 +10,6 @@ mod ranges;
 pub use self::in_stream::{Head, InStream, Refused};
 pub use self::out_stream::{OutStream, Piece};
 pub use self::ranges::Ranges;
+
+#[cfg(test)]
+mod tests;
