@@ -711,21 +711,22 @@ impl Peer {
         memory: &mut Memory<'_>,
         context: &Context,
     ) -> Option<(ChannelId, Mode, Cursor, usize)> {
+        let message = self.find_message(memory, context);
+        let count = u32::from(message.is_some());
+        self.statistics.messages_received = self.statistics.messages_received.wrapping_add(count);
+        message
+    }
+
+    fn find_message(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+    ) -> Option<(ChannelId, Mode, Cursor, usize)> {
         self.release_held(memory, context);
         if matches!(self.phase, Phase::Vacant | Phase::Closing { .. }) {
             return None;
         }
-        loop {
-            let Some(link) = self.notes.head.some() else {
-                if !core::mem::take(&mut self.unnoted) {
-                    return None;
-                }
-                self.note_unnoted(memory);
-                if self.notes.is_empty() {
-                    return None;
-                }
-                continue;
-            };
+        while let Some(link) = self.notes.head.some() {
             let message = match Note::of(&memory.records[link]) {
                 Note::Inbox { channel, ordered, left } => {
                     self.from_inbox(memory, link, channel, ordered, left)
@@ -733,13 +734,12 @@ impl Peer {
                 Note::Stream { domain, upto } => self.from_stream(memory, context, domain, upto),
                 Note::Assembly(assembly) => self.from_assembly(memory, assembly),
             };
-            if let Some(message) = message {
-                self.statistics.messages_received =
-                    self.statistics.messages_received.wrapping_add(1);
-                return Some(message);
+            if message.is_some() {
+                return message;
             }
             self.pop_note(memory);
         }
+        self.from_unnoted(memory, context)
     }
 
     fn pop_note(&mut self, memory: &mut Memory<'_>) {
@@ -750,23 +750,28 @@ impl Peer {
         memory.records.give(&mut self.receive_records, link);
     }
 
-    /// Notes, now that there are records, what could not be noted when it came.
-    fn note_unnoted(&mut self, memory: &mut Memory<'_>) {
-        let mut at = self.domains;
+    /// The next message of a stream that no note tells of, since there was no record for one. There may
+    /// still be none.
+    fn from_unnoted(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+    ) -> Option<(ChannelId, Mode, Cursor, usize)> {
+        let mut at = if self.unnoted { self.domains } else { Link::NONE };
         while let Some(link) = at.some() {
             let domain = &memory.domains[link];
             at = bowline_core::Slot::next(domain);
             let Lane::Reliable { stream, .. } = &domain.lane else { continue };
             let upto = stream.base();
-            if domain.notes == 0
-                && stream.readable() > 0
-                && stream.may_be_complete()
-                && !self.note(memory, Note::Stream { domain: link, upto })
-            {
-                self.unnoted = true;
-                return;
+            if stream.readable() > 0 && stream.may_be_complete() {
+                let message = self.from_stream(memory, context, link, upto);
+                if message.is_some() {
+                    return message;
+                }
             }
         }
+        self.unnoted = false;
+        None
     }
 
     fn from_inbox(
