@@ -8,14 +8,14 @@ use bowline_core::{
 use bowline_crypto::KeyedMac;
 use bowline_transport::credit;
 use bowline_transport::liveness::CallerClock;
-use bowline_transport::scheduler::Queue;
 use bowline_wire::native::{CloseCause, PacketHead, RefuseCode, is_session};
 
 use crate::config::{Config, ConfigError};
 use crate::domain::Lane;
 use crate::handshake::{Answer, Cookies, Info};
 use crate::index::AddressHash;
-use crate::peer::{ACTIVE, BLOCKED, Peer, Phase, Promise, READY, STARVED};
+use crate::lines::Lines;
+use crate::peer::{Peer, Phase, Promise};
 use crate::random::Random;
 use crate::receive::{Failed, Packet};
 use crate::reply::ReplyQueue;
@@ -34,14 +34,7 @@ const RECORDS_AHEAD: usize = 4;
 pub struct Endpoint<S> {
     pub(crate) storage: S,
     pub(crate) context: Context,
-    /// Peers that have something to send.
-    pub(crate) active: Queue<ACTIVE>,
-    /// Peers that have something to tell.
-    pub(crate) ready: Queue<READY>,
-    /// Peers whose application waits for room.
-    blocked: Queue<BLOCKED>,
-    /// Peers that wait for memory to give credit for a message that has begun.
-    starved: Queue<STARVED>,
+    lines: Lines,
     pub(crate) replies: ReplyQueue,
     pub(crate) peers_quota: Quota,
     pub(crate) generation: u32,
@@ -201,10 +194,7 @@ impl<S: Storage> Endpoint<S> {
                 send_blocks: (common - long_blocks) / 2,
                 slot_bits,
             },
-            active: Queue::EMPTY,
-            ready: Queue::EMPTY,
-            blocked: Queue::EMPTY,
-            starved: Queue::EMPTY,
+            lines: Lines::EMPTY,
             replies: ReplyQueue::default(),
             peers_quota: Quota::NONE,
             generation: 0,
@@ -362,71 +352,27 @@ impl<S: Storage> Endpoint<S> {
 
     /// Takes the time in, and answers it clamped to what was seen before.
     pub(crate) fn enter(&mut self, now: Instant) -> Instant {
-        let now = self.context.clock.observe(now, self.told);
-        self.context.now = now;
-        now
+        if now != self.context.now {
+            self.context.now = self.context.clock.observe(now, self.told);
+        }
+        self.context.now
     }
 
     /// After something happened to a session: carries out what follows from it, and sees to it that
     /// the session is sent, told and woken for when it is due.
     pub(crate) fn settle(&mut self, now: Instant, link: Link) {
-        let mut parts = self.storage.parts();
-        let context = &mut self.context;
-        let peer = &mut parts.peers[link];
-        if let Phase::Open = peer.phase {
-            if peer.misbehaved {
-                let reason = DisconnectReason::PeerMisbehaved;
-                peer.begin_close(&mut parts.memory, now, CloseCause::Misbehaviour, reason);
-            } else if peer.gave_up {
-                let reason = DisconnectReason::TimedOut;
-                peer.begin_close(&mut parts.memory, now, CloseCause::Application, reason);
-            } else if let Some(reason) = peer.finishing
-                && peer.is_flushed(&parts.memory)
-            {
-                let reason = DisconnectReason::Closed(reason);
-                peer.begin_close(&mut parts.memory, now, CloseCause::Application, reason);
-            }
-        }
-        if matches!(peer.phase, Phase::Closed) && peer.is_listed {
-            peer.is_listed = false;
-            context.hash.remove(parts.index, &parts.peers, link);
-        }
-        let peer = &mut parts.peers[link];
-        let tells = peer.tells();
-        let wants = peer.wants_transmit(now);
-        let deadline = peer.deadline(&context.clock);
-        let starved = core::mem::take(&mut peer.is_starved);
-        if tells {
-            self.ready.push(&mut parts.peers, link);
-        }
-        if wants {
-            self.active.push(&mut parts.peers, link);
-        }
-        if starved {
-            self.starved.push(&mut parts.peers, link);
-        }
-        if let Some(deadline) = deadline {
-            parts.schedule.set_earlier(link.index(), deadline);
-        }
+        self.lines.settle(&mut self.storage.parts(), &self.context, now, link);
     }
 
     /// Lets expired timers act.
+    #[inline]
     fn fire(&mut self, now: Instant) {
-        loop {
-            let mut parts = self.storage.parts();
-            let Some((slot, _)) = parts.schedule.earliest().filter(|(_, at)| *at <= now) else {
-                return;
-            };
+        let mut parts = self.storage.parts();
+        while let Some((slot, _)) = parts.schedule.earliest().filter(|(_, at)| *at <= now) {
             let link = Link::new(slot as u32);
             parts.schedule.set(slot, None);
             parts.peers[link].on_timeout(&mut parts.memory, &self.context, now);
-            self.settle(now, link);
-            let mut parts = self.storage.parts();
-            // What could not be done just now is not tried again in the same breath.
-            if parts.schedule.deadline(slot).is_some_and(|at| at <= now) {
-                let later = now + bowline_core::Duration::from_millis(1);
-                parts.schedule.set(slot, Some(later));
-            }
+            self.lines.settle(&mut parts, &self.context, now, link);
             self.freed = Freed::ALL;
         }
     }
@@ -434,12 +380,12 @@ impl<S: Storage> Endpoint<S> {
     /// Gives credit to who waited for memory.
     fn feed_starved(&mut self, now: Instant) {
         let mut first = None;
-        while let Some(link) = self.starved.front() {
+        while let Some(link) = self.lines.starved.front() {
             if first == Some(link) {
                 return;
             }
             let mut parts = self.storage.parts();
-            self.starved.pop(&mut parts.peers);
+            self.lines.starved.pop(&mut parts.peers);
             let peer = &mut parts.peers[link];
             if matches!(peer.phase, Phase::Open) {
                 peer.grant_all(&mut parts.memory, &self.context, now);
@@ -460,110 +406,107 @@ impl<S: Storage> Endpoint<S> {
         let id_len = if self.context.config.connection_ids { 4 } else { 0 };
         let (head, rest) =
             PacketHead::parse(datagram, id_len).map_err(bowline_wire::Malformed::drop_reason)?;
-        let link = self.find_session(from, &head).ok_or(DropReason::Stray)?;
         let packet = Packet { head, rest, datagram };
-        let outcome = loop {
+        loop {
             let mut parts = self.storage.parts();
+            let link = self.context.find_session(&parts, from, &head).ok_or(DropReason::Stray)?;
+            let slot = link.index();
             let peer = &mut parts.peers[link];
             if peer.address != *from {
                 return Err(DropReason::WrongAddress);
             }
-            let outcome = peer.handle(&mut parts.memory, &self.context, now, link.index(), &packet);
-            match outcome {
-                Err(Failed::Short(need)) if self.storage.grow(need) => {}
-                outcome => break outcome,
+            let outcome = match peer.handle(&mut parts.memory, &self.context, now, slot, &packet) {
+                Ok(()) => Ok(()),
+                Err(Failed::Drop(reason)) => Err(reason),
+                Err(Failed::Short(need)) => {
+                    if self.storage.grow(need) {
+                        continue;
+                    }
+                    parts = self.storage.parts();
+                    Err(DropReason::Full)
+                }
+                Err(Failed::Misbehaved) => {
+                    // Without integrity, an accident on the link could be the culprit.
+                    peer.misbehaved |= peer.integrity != crate::config::Integrity::None;
+                    Err(DropReason::Misbehaved)
+                }
+            };
+            if outcome.is_err() {
+                let dropped = &mut parts.peers[link].statistics.datagrams_dropped;
+                *dropped = dropped.wrapping_add(1);
             }
-        };
-        let mut parts = self.storage.parts();
-        let peer = &mut parts.peers[link];
-        let outcome = match outcome {
-            Ok(()) => Ok(()),
-            Err(Failed::Drop(reason)) => Err(reason),
-            Err(Failed::Short(_)) => Err(DropReason::Full),
-            Err(Failed::Misbehaved) => {
-                // Without integrity, an accident on the link could be the culprit.
-                peer.misbehaved |= peer.integrity != crate::config::Integrity::None;
-                Err(DropReason::Misbehaved)
-            }
-        };
-        if outcome.is_err() {
-            peer.statistics.datagrams_dropped = peer.statistics.datagrams_dropped.wrapping_add(1);
+            self.freed = Freed::ALL;
+            self.lines.settle(&mut parts, &self.context, now, link);
+            return outcome;
         }
-        self.freed = Freed::ALL;
-        self.settle(now, link);
-        outcome
     }
 
-    fn find_session(&mut self, from: &Address, head: &PacketHead) -> Option<Link> {
-        let parts = self.storage.parts();
-        if !self.context.config.connection_ids {
-            return self.context.hash.find(parts.index, &parts.peers, from);
-        }
-        let link = Link::new(head.connection_id & ((1 << self.context.slot_bits) - 1));
-        let peer = parts.peers.get(link)?;
-        (peer.own_id == Some(head.connection_id) && peer.is_listed).then_some(link)
-    }
-
+    /// Has the first session in line write its next datagram, and sets its timer when it has no more.
     fn transmit_session(
         &mut self,
         now: Instant,
         link: Link,
         buf: &mut [u8],
     ) -> Result<Option<Transmit>, BufferTooShort> {
-        if self.storage.parts().memory.records.vacant() < RECORDS_AHEAD {
-            self.storage.grow(Need::Record);
-        }
         let mut parts = self.storage.parts();
+        if parts.memory.records.vacant() < RECORDS_AHEAD {
+            self.storage.grow(Need::Record);
+            parts = self.storage.parts();
+        }
         let peer = &mut parts.peers[link];
+        let wanted = peer.wants_transmit(now);
+        let sent = if wanted {
+            peer.poll_transmit(&mut parts.memory, &mut self.context, now, buf)?
+        } else {
+            None
+        };
         let to = peer.address;
-        let len = peer.poll_transmit(&mut parts.memory, &mut self.context, now, buf)?;
-        let Some(len) = len else { return Ok(None) };
-        peer.statistics.datagrams_sent = peer.statistics.datagrams_sent.wrapping_add(1);
-        peer.statistics.bytes_sent += len as u64;
-        self.statistics.datagrams_sent += 1;
-        self.statistics.bytes_sent += len as u64;
-        self.freed = Freed::ALL;
-        Ok(Some(Transmit { to, len, segment_len: None, ecn: None }))
+        if let Some(len) = sent {
+            peer.statistics.datagrams_sent = peer.statistics.datagrams_sent.wrapping_add(1);
+            peer.statistics.bytes_sent += len as u64;
+            self.statistics.datagrams_sent += 1;
+            self.statistics.bytes_sent += len as u64;
+            self.freed = Freed::ALL;
+        }
+        let stuck = wanted && sent.is_none();
+        if self.lines.pass(&mut parts, &self.context, now, link, stuck) {
+            self.retire(link);
+        }
+        Ok(sent.map(|len| Transmit { to, len, segment_len: None, ecn: None }))
     }
 
-    /// Gives a session's slot back, once the application knows and the peer was answered.
+    /// Gives the slot of a session back that is over ([`Peer::is_over`]).
+    #[inline(never)]
     fn retire(&mut self, link: Link) {
         let mut parts = self.storage.parts();
-        let peer = &mut parts.peers[link];
-        if !(peer.told_ended && matches!(peer.phase, Phase::Closed) && !peer.farewell_due) {
-            return;
-        }
-        peer.vacate(&mut parts.memory, link.index());
+        parts.peers[link].vacate(&mut parts.memory, link.index());
         parts.schedule.set(link.index(), None);
-        self.active.remove(&mut parts.peers, link);
-        self.ready.remove(&mut parts.peers, link);
-        self.blocked.remove(&mut parts.peers, link);
-        self.starved.remove(&mut parts.peers, link);
+        self.lines.remove(&mut parts.peers, link);
         parts.peers.give(&mut self.peers_quota, link);
         self.freed = Freed::ALL;
     }
 
     /// Tells applications that wait for room when there is some.
     fn unblock(&mut self) {
-        if !core::mem::take(&mut self.freed.blocked) || self.blocked.is_empty() {
+        if !core::mem::take(&mut self.freed.blocked) || self.lines.blocked.is_empty() {
             return;
         }
         let mut parts = self.storage.parts();
         let mut first = None;
-        while let Some(link) = self.blocked.front() {
+        while let Some(link) = self.lines.blocked.front() {
             if first == Some(link) {
                 return;
             }
-            self.blocked.pop(&mut parts.peers);
+            self.lines.blocked.pop(&mut parts.peers);
             let peer = &mut parts.peers[link];
             let open = matches!(peer.phase, Phase::Open);
             let room = peer.has_send_room(&parts.memory, &self.context, peer.wanted_blocks);
             if open && room {
                 peer.tell_writable = true;
-                self.ready.push(&mut parts.peers, link);
+                self.lines.ready.push(&mut parts.peers, link);
             } else if open {
                 first = first.or(Some(link));
-                self.blocked.push(&mut parts.peers, link);
+                self.lines.blocked.push(&mut parts.peers, link);
             }
         }
     }
@@ -599,41 +542,30 @@ impl<S: Storage> Machine for Endpoint<S> {
     ) -> Result<Option<Transmit>, BufferTooShort> {
         let now = self.enter(now);
         self.fire(now);
-        if core::mem::take(&mut self.freed.starved) && !self.starved.is_empty() {
+        if core::mem::take(&mut self.freed.starved) && !self.lines.starved.is_empty() {
             self.feed_starved(now);
         }
-        if let Some(transmit) = self.transmit_reply(now, buf)? {
+        if !self.replies.is_empty()
+            && let Some(transmit) = self.transmit_reply(now, buf)?
+        {
             return Ok(Some(transmit));
         }
-        while let Some(link) = self.active.front() {
-            let sent = self.transmit_session(now, link, buf)?;
-            let mut parts = self.storage.parts();
-            self.active.pop(&mut parts.peers);
-            if sent.is_some() {
-                self.settle(now, link);
-            } else {
-                // Something is due and cannot be sent: too much is unacknowledged, or there is no record.
-                let peer = &mut parts.peers[link];
-                peer.farewell_due = false;
-                if let Some(deadline) = peer.deadline(&self.context.clock) {
-                    let later = now + bowline_core::Duration::from_millis(10);
-                    parts.schedule.set_earlier(link.index(), deadline.max(later));
-                }
-            }
-            self.retire(link);
-            if sent.is_some() {
-                return Ok(sent);
+        while let Some(link) = self.lines.active.front() {
+            if let Some(transmit) = self.transmit_session(now, link, buf)? {
+                return Ok(Some(transmit));
             }
         }
         Ok(None)
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
-        let at_once = !self.active.is_empty() || !self.replies.is_empty();
-        self.told = if at_once {
-            Some(self.context.now)
+        let now = self.context.now;
+        let mut parts = self.storage.parts();
+        let at_once = self.lines.any_wants_transmit(&mut parts, &self.context, now);
+        self.told = if at_once || !self.replies.is_empty() {
+            Some(now)
         } else {
-            self.storage.parts().schedule.earliest().map(|(_, at)| at)
+            parts.schedule.earliest().map(|(_, at)| at)
         };
         self.told
     }
@@ -642,16 +574,14 @@ impl<S: Storage> Machine for Endpoint<S> {
 impl<S: Storage> Messages for Endpoint<S> {
     #[inline]
     fn send(&mut self, now: Instant, to: PeerId, message: Outgoing<'_>) -> Result<(), SendError> {
-        let now = self.enter(now);
+        self.enter(now);
         loop {
             let mut parts = self.storage.parts();
             let link = find(&parts, to).ok_or(SendError::UnknownPeer)?;
             let peer = &mut parts.peers[link];
             match peer.send(&mut parts.memory, &self.context, link.index(), &message) {
                 Ok(()) => {
-                    if peer.wants_transmit(now) {
-                        self.active.push(&mut parts.peers, link);
-                    }
+                    self.lines.active.push(&mut parts.peers, link);
                     return Ok(());
                 }
                 Err(Refused::Error(error)) => return Err(error),
@@ -663,7 +593,7 @@ impl<S: Storage> Messages for Endpoint<S> {
                     };
                     let mut parts = self.storage.parts();
                     parts.peers[link].wanted_blocks = blocks;
-                    self.blocked.push(&mut parts.peers, link);
+                    self.lines.blocked.push(&mut parts.peers, link);
                     return Err(SendError::Full);
                 }
             }
@@ -687,18 +617,24 @@ impl<S: Storage> Messages for Endpoint<S> {
         if self.answer.as_mut().is_some_and(|answer| core::mem::take(&mut answer.untold)) {
             return Some(Event::Answered);
         }
-        while let Some(link) = self.ready.front() {
+        while let Some(link) = self.lines.ready.front() {
             let mut parts = self.storage.parts();
             let peer = &mut parts.peers[link];
             let id = PeerId::new(link.index() as u32, peer.generation);
-            if let Some(event) = peer.poll_event(id) {
-                if matches!(event, Event::Connected(_)) {
-                    self.introduced = Some(link);
-                }
-                self.retire(link);
-                return Some(event);
+            let event = peer.poll_event(id);
+            let (more, over) = (peer.tells(), peer.is_over());
+            if !more {
+                self.lines.ready.pop(&mut parts.peers);
             }
-            self.ready.pop(&mut parts.peers);
+            if over {
+                self.retire(link);
+            }
+            if let Some(Event::Connected(_)) = event {
+                self.introduced = Some(link);
+            }
+            if event.is_some() {
+                return event;
+            }
         }
         None
     }
@@ -709,13 +645,12 @@ impl<S: Storage> Messages for Endpoint<S> {
         let peer = &mut parts.peers[link];
         let message = peer.next_message(&mut parts.memory, &self.context);
         self.freed = Freed::ALL;
-        if message.is_none() || peer.credit_due || peer.misbehaved || peer.is_starved {
-            self.settle(self.context.now, link);
+        if peer.credit_due || peer.misbehaved || peer.is_starved {
+            self.lines.settle(&mut parts, &self.context, self.context.now, link);
         }
         let (channel, mode, at, len) = message?;
         let (block, pos) = at.place();
-        let chunks = self.storage.parts().memory.pool.into_chunks(block, pos, len);
-        Some(Incoming::new(channel, mode, chunks))
+        Some(Incoming::new(channel, mode, parts.memory.pool.into_chunks(block, pos, len)))
     }
 
     fn close(&mut self, now: Instant, peer: PeerId, reason: CloseReason) {
@@ -737,6 +672,18 @@ impl<S: Storage> Messages for Endpoint<S> {
         }
         self.freed = Freed::ALL;
         self.settle(now, link);
+    }
+}
+
+impl Context {
+    /// The session that a packet is for.
+    fn find_session(&self, parts: &Parts<'_>, from: &Address, head: &PacketHead) -> Option<Link> {
+        if !self.config.connection_ids {
+            return self.hash.find(parts.index, &parts.peers, from);
+        }
+        let link = Link::new(head.connection_id & ((1 << self.slot_bits) - 1));
+        let peer = parts.peers.get(link)?;
+        (peer.own_id == Some(head.connection_id) && peer.is_listed).then_some(link)
     }
 }
 
@@ -764,7 +711,7 @@ pub(crate) const fn refuse_code(reason: RefuseReason) -> (RefuseCode, u32) {
 
 impl Peer {
     /// Whether there is an event of this session to tell.
-    fn tells(&self) -> bool {
+    pub(crate) fn tells(&self) -> bool {
         self.tell_asked
             || self.tell_connected
             || self.tell_readable

@@ -70,6 +70,7 @@ mod domain;
 mod endpoint;
 mod handshake;
 mod index;
+mod lines;
 mod peer;
 mod random;
 mod receive;

@@ -60,7 +60,7 @@ impl<'s> Pair<'s> {
         loop {
             self.exchange();
             let due = [self.client.poll_timeout(), self.server.poll_timeout()];
-            let next = due.into_iter().flatten().min().unwrap_or(end);
+            let next = due.into_iter().flatten().min().unwrap_or(Instant::MAX);
             if next > end {
                 self.now = end;
                 return;
