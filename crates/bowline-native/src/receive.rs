@@ -372,13 +372,26 @@ impl Peer {
         plan.records += 1;
         match checked {
             Ok(()) => Ok(()),
-            Err(fragments::Refused::Full) if memory.assemblies.vacant() == 0 => {
-                Err(Failed::Short(Need::Assembly))
-            }
-            Err(fragments::Refused::Full) => Err(Failed::Short(Need::Blocks(blocks))),
+            Err(fragments::Refused::Full) => Err(self.short_of(memory, &plan.fragments, blocks)),
             Err(fragments::Refused::TooLong) => Err(DropReason::OverLimit.into()),
             Err(_) => Err(DropReason::Malformed.into()),
         }
+    }
+
+    /// What is missing for the messages of `plan` and for one more, of `blocks` blocks: of what this
+    /// peer has already it may give up all.
+    fn short_of(&self, memory: &Memory<'_>, plan: &fragments::Plan, blocks: usize) -> Failed {
+        let places = memory.assemblies.vacant() + usize::from(self.reassembly.count());
+        if places <= plan.messages() as usize {
+            return Failed::Short(Need::Assembly);
+        }
+        let lent = memory.pool.vacant() + self.reassembly.blocks() as usize;
+        let needed = plan.blocks() as usize + blocks;
+        if lent < needed {
+            return Failed::Short(Need::Blocks(needed));
+        }
+        // Others were promised what is left; more memory would not change that.
+        DropReason::Full.into()
     }
 
     fn check_channel(&self, channel: u8) -> Result<(), Failed> {

@@ -149,6 +149,11 @@ impl Reassembly {
         self.bytes
     }
 
+    /// Blocks that the incomplete messages lie in.
+    pub const fn blocks(&self) -> u32 {
+        self.blocks
+    }
+
     /// How many messages were given up so far, for want of room or because of their age. Wraps.
     pub const fn abandoned(&self) -> u32 {
         self.abandoned

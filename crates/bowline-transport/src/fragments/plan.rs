@@ -43,6 +43,11 @@ impl Plan {
         Self::default()
     }
 
+    /// How many messages the fragments belong to.
+    pub const fn messages(&self) -> u32 {
+        self.messages
+    }
+
     /// How many blocks the messages of the fragments lie in.
     pub const fn blocks(&self) -> u32 {
         self.blocks
