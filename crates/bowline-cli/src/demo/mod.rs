@@ -38,8 +38,9 @@ use side::{Side, Spoiler, Watch};
 
 pub(crate) use options::Options;
 
-/// How long reliable messages may take to arrive after the last one was sent.
-const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// After the last message was sent, those that are missing are given up when for so long not one more
+/// byte of them has arrived.
+const STALL_MAX: Duration = Duration::from_secs(30);
 /// How long nothing must happen before everything is taken for arrived.
 const QUIET: Duration = Duration::from_millis(200);
 /// How long closing may take.
@@ -200,31 +201,33 @@ impl<'o> Demo<'o> {
         }
     }
 
-    /// Until all reliable messages have arrived and nothing moves any more, or it took too long, or a
-    /// promise was broken anyway.
+    /// Until all reliable messages have arrived and nothing moves any more, or a promise was broken.
     fn drain(&mut self, start: Instant, screen: &mut Screen) -> Result<(), Failure> {
-        let give_up_at = self.clock.now() + DRAIN_MAX;
-        let mut busy_at = self.clock.now();
-        while self.clock.now() < give_up_at && self.clock.now() < busy_at + QUIET {
+        let mut now = self.clock.now();
+        let (mut busy_at, mut moved_at) = (now, now);
+        let mut least_left = u64::MAX;
+        while now < moved_at + STALL_MAX && now < busy_at + QUIET {
             self.turn()?;
-            if !self.has_arrived() {
-                busy_at = self.clock.now();
+            now = self.clock.now();
+            let left = self.left_to_do();
+            if left < least_left {
+                (least_left, moved_at) = (left, now);
             }
-            screen.refresh(self.clock.now() - start, &self.watch.oracle)?;
+            let is_over = left == 0 || self.watch.oracle.breach_count > 0;
+            if !is_over || !self.relays.iter().all(Relay::is_empty) {
+                busy_at = now;
+            }
+            screen.refresh(now - start, &self.watch.oracle)?;
         }
         self.watch.oracle.finish();
         Ok(())
     }
 
-    fn has_arrived(&mut self) -> bool {
-        let sides = || self.clients.iter().chain([&self.server]);
-        let is_broken = self.watch.oracle.breach_count > 0;
-        let arrived = is_broken || self.watch.oracle.reliable_missing() == 0;
-        arrived
-            && (is_broken || sides().all(|side| side.backlog_len() == 0))
-            && self.relays.iter().all(Relay::is_empty)
-            && (is_broken
-                || self.clients.iter_mut().chain([&mut self.server]).all(Side::is_flushed))
+    /// Messages and bytes that have not arrived; a number that shrinks as long as anything moves.
+    fn left_to_do(&mut self) -> u64 {
+        let sides = self.clients.iter_mut().chain([&mut self.server]);
+        let waiting = sides.map(|side| side.queued_len() + side.backlog_len() as u64).sum::<u64>();
+        waiting + self.watch.oracle.reliable_missing()
     }
 
     fn late_counts(&mut self) -> [u64; CHANNELS] {

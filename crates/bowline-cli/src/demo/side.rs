@@ -256,12 +256,12 @@ impl Side {
         }
     }
 
-    /// Whether nothing waits to be sent or acknowledged.
-    pub(super) fn is_flushed(&mut self) -> bool {
+    /// Bytes of messages that wait to be sent or acknowledged.
+    pub(super) fn queued_len(&mut self) -> u64 {
         let queued = |session: &Session| {
             self.endpoint.path(session.peer).map_or(0, |path| u64::from(path.queued))
         };
-        self.sessions.iter().map(queued).sum::<u64>() == 0
+        self.sessions.iter().map(queued).sum()
     }
 
     /// When something is due without anything happening first.
