@@ -503,7 +503,7 @@ impl<S: Storage> Endpoint<S> {
             let room = peer.has_send_room(&parts.memory, &self.context, peer.wanted_blocks);
             if open && room {
                 peer.tell_writable = true;
-                self.lines.ready.push(&mut parts.peers, link);
+                self.lines.tell(&mut parts.peers, link);
             } else if open {
                 first = first.or(Some(link));
                 self.lines.blocked.push(&mut parts.peers, link);
@@ -559,10 +559,13 @@ impl<S: Storage> Machine for Endpoint<S> {
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
+        // Timers and sending bring events too, after the application has asked for them.
+        self.unblock();
         let now = self.context.now;
         let mut parts = self.storage.parts();
         let at_once = self.lines.any_wants_transmit(&mut parts, &self.context, now);
-        self.told = if at_once || !self.replies.is_empty() {
+        let news = core::mem::take(&mut self.lines.news);
+        self.told = if at_once || news || !self.replies.is_empty() {
             Some(now)
         } else {
             parts.schedule.earliest().map(|(_, at)| at)
@@ -614,6 +617,7 @@ impl<S: Storage> Messages for Endpoint<S> {
             self.freed = Freed::ALL;
         }
         self.unblock();
+        self.lines.news = false;
         if self.answer.as_mut().is_some_and(|answer| core::mem::take(&mut answer.untold)) {
             return Some(Event::Answered);
         }

@@ -1,7 +1,7 @@
 //! Sessions that wait for something, in line.
 
 use bowline_core::{DisconnectReason, Duration, Instant, Link, Slots};
-use bowline_transport::scheduler::Queue;
+use bowline_transport::scheduler::{Member, Queue};
 use bowline_wire::native::CloseCause;
 
 use crate::endpoint::Context;
@@ -25,6 +25,8 @@ pub(crate) struct Lines {
     pub(crate) blocked: Queue<BLOCKED>,
     /// They wait for memory to give credit for a message that has begun.
     pub(crate) starved: Queue<STARVED>,
+    /// Somebody has had something to tell since the application asked last, and it was not woken for that.
+    pub(crate) news: bool,
 }
 
 impl Lines {
@@ -34,6 +36,7 @@ impl Lines {
         ready: Queue::EMPTY,
         blocked: Queue::EMPTY,
         starved: Queue::EMPTY,
+        news: false,
     };
 
     /// After something happened to a session: carries out what follows from it, and puts it in line for
@@ -110,11 +113,17 @@ impl Lines {
         let peer = &mut parts.peers[link];
         let starved = core::mem::take(&mut peer.is_starved);
         if peer.tells() {
-            self.ready.push(&mut parts.peers, link);
+            self.tell(&mut parts.peers, link);
         }
         if starved {
             self.starved.push(&mut parts.peers, link);
         }
+    }
+
+    /// Puts a session in line that has something to tell.
+    pub(crate) fn tell(&mut self, peers: &mut Slots<'_, Peer>, link: Link) {
+        self.news |= !Member::<READY>::place(&mut peers[link]).is_queued();
+        self.ready.push(peers, link);
     }
 }
 

@@ -315,6 +315,45 @@ fn a_connect_payload_leaves_room_for_the_longest_message() {
 }
 
 #[test]
+fn an_event_that_time_brings_is_told_without_waiting_for_traffic() {
+    let mut client = server(Config::new(1), Heap::new(Limits::for_peers(1)));
+    let mut now = START;
+    let peer = client.connect_plain(now, address(SERVER), b"").unwrap();
+    let mut buf = [0; 1500];
+    // The loop that `Machine` describes.
+    for _ in 0..100 {
+        if let Some(event) = client.poll_event() {
+            let timed_out = DisconnectReason::ConnectTimedOut;
+            assert_eq!(event, Event::Disconnected(peer, timed_out));
+            return;
+        }
+        while client.poll_transmit(now, &mut buf).unwrap().is_some() {}
+        let next = client.poll_timeout().expect("somebody waits for an event");
+        now = next.max(now);
+    }
+    panic!("no event");
+}
+
+#[test]
+fn room_that_sending_made_is_told_without_waiting_for_traffic() {
+    let limits = Limits::for_peers(1);
+    let (mut a, mut b) = (Heap::new(limits), Heap::new(limits));
+    let config = Config { send_max: 16_000, ..Config::new(1) };
+    let mut pair = Pair::new(config, &mut a, &mut b);
+    let (to_server, _) = pair.connected();
+    let out = message(Mode::Unreliable, 0, &[&[0; 1_000]]);
+    while pair.client.send(pair.now, to_server, out).is_ok() {}
+    assert_eq!(pair.client.poll_event(), None);
+    let mut buf = [0; 1500];
+    while pair.client.poll_transmit(pair.now, &mut buf).unwrap().is_some() {}
+    let next = pair.client.poll_timeout().unwrap();
+    assert!(next <= pair.now, "everything was sent, and there is room now");
+    assert_eq!(pair.client.poll_event(), Some(Event::Writable(to_server)));
+    while pair.client.poll_transmit(pair.now, &mut buf).unwrap().is_some() {}
+    assert!(pair.client.poll_timeout().unwrap() > pair.now);
+}
+
+#[test]
 fn the_attempt_that_gave_way_does_not_come_back_and_replace_the_session() {
     let limits = Limits::for_peers(2);
     let (mut a, mut b) = (Heap::new(limits), Heap::new(limits));
