@@ -126,3 +126,69 @@ impl List {
         Some(link)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::VecDeque;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use bowline_core::{Quota, SlotControl, Slots};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn it_stays_small() {
+        assert_eq!(size_of::<Record>(), 40);
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_is_a_queue(ops in prop::collection::vec((0u8..5, any::<usize>()), 0..200)) {
+            let mut items = vec![Record::VACANT; 12];
+            let mut control = SlotControl::new(12);
+            let mut records = Slots::new(&mut items, &mut control);
+            let mut quota = Quota::NONE;
+            let (mut list, mut model) = (List::EMPTY, VecDeque::new());
+            for (op, at) in ops {
+                let taken = match op {
+                    0 | 1 => {
+                        let Some(link) = records.take(&mut quota) else { continue };
+                        if op == 0 {
+                            list.push_back(&mut records, link);
+                            model.push_back(link);
+                        } else {
+                            list.push_front(&mut records, link);
+                            model.push_front(link);
+                        }
+                        None
+                    }
+                    2 => {
+                        let taken = list.pop_front(&mut records);
+                        prop_assert_eq!(taken, model.pop_front());
+                        taken
+                    }
+                    _ => {
+                        // Before the first, or after one of them.
+                        let at = at % (model.len() + 1);
+                        let before = if at == 0 { Link::NONE } else { model[at - 1] };
+                        let taken = list.remove_after(&mut records, before);
+                        prop_assert_eq!(taken, model.remove(at));
+                        taken
+                    }
+                };
+                if let Some(taken) = taken { records.give(&mut quota, taken); }
+                let mut links = Vec::new();
+                let mut next = list.head;
+                while let Some(link) = next.some() {
+                    links.push(link);
+                    next = records[link].next;
+                }
+                prop_assert_eq!(list.is_empty(), model.is_empty());
+                prop_assert_eq!(&model, &links);
+                prop_assert!(list.is_empty() || Some(&list.tail) == model.back());
+            }
+        }
+    }
+}

@@ -169,5 +169,61 @@ mod tests {
                 prop_assert_eq!(slots[member].place().is_queued(), model.contains(&member));
             }
         }
+
+        /// Whoever has something to send goes again after each of the others went once at most,
+        /// whoever comes and goes meanwhile.
+        #[test]
+        fn nobody_waits_for_more_than_one_turn_of_each_other(
+            ops in prop::collection::vec((0usize..6, 0u8..4), 0..200),
+        ) {
+            let mut items: Vec<Item> = (0..6).map(|_| Item::VACANT).collect();
+            let mut control = SlotControl::new(6);
+            let mut slots = Slots::new(&mut items, &mut control);
+            let mut quota = Quota::NONE;
+            let links: Vec<_> = (0..6).map(|_| slots.take(&mut quota).unwrap()).collect();
+            let mut queue = Queue::<0>::EMPTY;
+            // Who went while a member waited.
+            let mut passed: Vec<Vec<Link>> = vec![Vec::new(); 6];
+            for (who, what) in ops {
+                if what == 0 {
+                    if !slots[links[who]].place().is_queued() { passed[who].clear(); }
+                    queue.push(&mut slots, links[who]);
+                    continue;
+                }
+                let Some(next) = queue.front() else { continue };
+                if what == 1 { queue.pop(&mut slots); } else { queue.rotate(&mut slots); }
+                for (passed, &member) in passed.iter_mut().zip(&links) {
+                    if member == next {
+                        passed.clear();
+                    } else if slots[member].place().is_queued() {
+                        prop_assert!(!passed.contains(&next), "{next:?} went twice");
+                        passed.push(next);
+                    }
+                }
+            }
+        }
+
+        /// Those that always have something to send get the same share, to a packet.
+        #[test]
+        fn a_backlog_is_shared_evenly(members in 1usize..6, packets in 0usize..100) {
+            let mut items: Vec<Item> = (0..6).map(|_| Item::VACANT).collect();
+            let mut control = SlotControl::new(6);
+            let mut slots = Slots::new(&mut items, &mut control);
+            let mut quota = Quota::NONE;
+            let mut queue = Queue::<0>::EMPTY;
+            for _ in 0..members {
+                let link = slots.take(&mut quota).unwrap();
+                queue.push(&mut slots, link);
+            }
+            let mut sent = [0; 6];
+            for _ in 0..packets {
+                sent[queue.front().unwrap().index()] += 1;
+                queue.rotate(&mut slots);
+            }
+            let share = packets / members;
+            for sent in &sent[..members] {
+                prop_assert!((share..=share + 1).contains(sent), "{sent:?}");
+            }
+        }
     }
 }

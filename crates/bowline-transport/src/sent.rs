@@ -110,7 +110,7 @@ mod tests {
     use alloc::vec;
     use alloc::vec::Vec;
 
-    use bowline_core::{Quota, Slot, SlotControl};
+    use bowline_core::{Duration, Quota, Slot, SlotControl};
     use proptest::prelude::*;
 
     use super::*;
@@ -161,6 +161,59 @@ mod tests {
                 records.give(&mut quota, link);
             }
             prop_assert!(model.is_empty());
+        }
+
+        /// As acknowledgements come and time passes, exactly those packets are found lost, oldest
+        /// first, that three numbers or a time threshold prove lost; and the time named is the one
+        /// at which the next will be.
+        #[test]
+        fn what_is_lost_is_found_and_nothing_else(
+            first in prop_oneof![Just(0u64), Just(u64::from(u32::MAX) - 20), Just(1u64 << 40)],
+            gaps in prop::collection::vec(0u64..30_000, 40),
+            steps in prop::collection::vec((0u64..40, 0u64..60_000), 0..40),
+        ) {
+            let mut items = vec![Record::VACANT; 40];
+            let mut control = SlotControl::new(40);
+            let mut records = Slots::new(&mut items, &mut control);
+            let mut quota = Quota::NONE;
+            let mut sent = SentPackets::NONE;
+            let mut model = BTreeMap::new();
+            let mut now = Instant::from_micros(1_000_000);
+            for (number, gap) in (first..).zip(gaps) {
+                now = now + Duration::from_micros(gap);
+                let link = records.take(&mut quota).unwrap();
+                (records[link].number, records[link].at, records[link].size) = (number as u32, now, 1);
+                sent.push(&mut records, link);
+                model.insert(number, now);
+            }
+            let mut rtt = RttEstimator::new(Duration::from_millis(333));
+            rtt.on_sample(Duration::from_millis(80), Duration::ZERO);
+            let given = Duration::from_millis(90);
+            let (mut detector, mut largest) = (LossDetector::new(), None);
+            for (acked, wait) in steps {
+                now = now + Duration::from_micros(wait);
+                let acked = first + acked;
+                let mut list = sent.take_acked(&mut records, &[(acked, acked)]);
+                prop_assert_eq!(list.pop_front(&mut records).is_some(), model.remove(&acked).is_some());
+                detector.on_ack(acked);
+                largest = largest.max(Some(acked));
+
+                let (mut lost, next) = sent.take_lost(&mut records, &detector, &rtt, now);
+                let behind = |number: u64| largest.is_some_and(|largest| number < largest);
+                let is_lost = |number: u64, at: Instant| {
+                    behind(number) && (number + 3 <= largest.unwrap() || at + given <= now)
+                };
+                let mut found = Vec::new();
+                while let Some(link) = lost.pop_front(&mut records) {
+                    found.push(records[link].number);
+                }
+                let expected = model.iter().filter(|&(&number, &at)| is_lost(number, at));
+                prop_assert!(expected.map(|(&number, _)| number as u32).eq(found));
+                model.retain(|&number, &mut at| !is_lost(number, at));
+                prop_assert_eq!(sent.in_flight() as usize, model.len());
+                let waits = model.iter().filter(|&(&number, _)| behind(number));
+                prop_assert_eq!(next, waits.map(|(_, &at)| at + given).min());
+            }
         }
     }
 }

@@ -213,3 +213,201 @@ impl OrderFilter {
         newer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::VecDeque;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use bowline_core::PoolControl;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::run::{encode_prefix, prefix};
+
+    const BLOCKS: usize = 60;
+    const BLOCK_LEN: usize = 12;
+
+    fn pool<'m>(bytes: &'m mut Vec<u8>, control: &'m mut PoolControl) -> Pool<'m> {
+        bytes.resize(BLOCKS * (BLOCK_LEN + 4), 0);
+        *control = PoolControl::new(BLOCK_LEN as u32 + 4, BLOCKS as u32);
+        Pool::new(bytes, control)
+    }
+
+    /// A message and its prefix; no two messages are alike.
+    fn prefixed(number: usize, len: usize) -> Vec<u8> {
+        let (bytes, prefix_len) = encode_prefix(len);
+        let text = (0..len).map(|at| (number * 37 + at) as u8);
+        bytes.into_iter().take(prefix_len).chain(text).collect()
+    }
+
+    /// What waits in a queue: whole messages, and perhaps one that is being sent in fragments.
+    struct Waiting {
+        messages: VecDeque<Vec<u8>>,
+        /// Id and length of the message, and what is left of it.
+        fragmented: Option<(u16, usize, Vec<u8>)>,
+        next_id: u16,
+    }
+
+    impl Waiting {
+        fn len(&self) -> usize {
+            let rest = self.fragmented.as_ref().map_or(0, |(_, _, rest)| rest.len());
+            rest + self.messages.iter().map(Vec::len).sum::<usize>()
+        }
+
+        fn whole(&self, room: usize) -> usize {
+            let ends = self.messages.iter().scan(0, |end, message| {
+                *end += message.len();
+                Some(*end)
+            });
+            ends.take_while(|&end| end <= room).last().unwrap_or(0)
+        }
+
+        fn next(&mut self, room: usize, room_max: usize) -> Next {
+            if self.fragmented.is_some() {
+                return Next::Fragment;
+            }
+            let Some(first) = self.messages.front() else { return Next::Nothing };
+            match self.whole(room) {
+                0 if first.len() <= room_max => Next::Later,
+                0 => {
+                    let first = self.messages.pop_front().unwrap();
+                    let (total, prefix_len) = prefix(&first).unwrap().unwrap();
+                    self.fragmented = Some((self.next_id, total, first[prefix_len..].to_vec()));
+                    self.next_id = self.next_id.wrapping_add(1);
+                    Next::Fragment
+                }
+                len => Next::Whole(len),
+            }
+        }
+    }
+
+    proptest! {
+        /// As many whole messages as fit go into a packet, and never a part of one, unless it fits
+        /// no packet: then its fragments follow each other to its end. Nothing is lost or doubled.
+        #[test]
+        fn a_queue_packs_whole_messages_and_cuts_only_what_fits_no_packet(
+            first_id in any::<u16>(),
+            room_max in 1usize..120,
+            ops in prop::collection::vec((any::<bool>(), 0usize..200), 0..120),
+        ) {
+            let (mut bytes, mut control) = (Vec::new(), PoolControl::new(16, 0));
+            let (mut pool, mut quota) = (pool(&mut bytes, &mut control), Quota::NONE);
+            let mut queue = OutQueue::new(first_id);
+            let messages = VecDeque::new();
+            let mut waiting = Waiting { messages, fragmented: None, next_id: first_id };
+            let drain = core::iter::repeat_n((false, room_max), 6_000);
+            for (number, (append, len)) in ops.into_iter().chain(drain).enumerate() {
+                if append {
+                    let message = prefixed(number, len);
+                    if queue.blocks_needed(&pool, message.len()) <= pool.available(&quota) {
+                        let (head, tail) = message.split_at(message.len() / 2);
+                        queue.append(&mut pool, &mut quota, head);
+                        queue.append(&mut pool, &mut quota, tail);
+                        waiting.messages.push_back(message);
+                    }
+                    continue;
+                }
+                let room = len.min(room_max);
+                let next = queue.next(&mut pool, &mut quota, room, room_max);
+                prop_assert_eq!(next, waiting.next(room, room_max));
+                match next {
+                    Next::Whole(len) => {
+                        let mut out = vec![0; len];
+                        queue.take_whole(&mut pool, &mut quota, &mut out);
+                        while !out.is_empty() {
+                            let message = waiting.messages.pop_front().unwrap();
+                            prop_assert!(out.starts_with(&message));
+                            out.drain(..message.len());
+                        }
+                    }
+                    Next::Fragment => {
+                        let (id, total, rest) = waiting.fragmented.as_mut().unwrap();
+                        let offset = *total - rest.len();
+                        prop_assert_eq!(queue.fragment(), Some((*id, offset as u32, *total as u32)));
+                        let mut out = vec![0; room.min(rest.len())];
+                        queue.take_fragment(&mut pool, &mut quota, &mut out);
+                        prop_assert!(rest.drain(..out.len()).eq(out));
+                        if rest.is_empty() {
+                            waiting.fragmented = None;
+                            prop_assert_eq!(queue.fragment(), None);
+                        }
+                    }
+                    Next::Later | Next::Nothing => {}
+                }
+                prop_assert_eq!(queue.queued() as usize, waiting.len());
+                prop_assert_eq!(queue.is_pending(), waiting.len() > 0);
+                if next == Next::Nothing { prop_assert_eq!(pool.ledger().in_use(), 0); }
+            }
+            prop_assert_eq!(waiting.len(), 0);
+        }
+
+        #[test]
+        fn an_inbox_is_a_queue_of_messages(
+            ops in prop::collection::vec((any::<bool>(), prop::collection::vec(0usize..150, 1..4)), 0..80),
+            clear in any::<bool>(),
+        ) {
+            let (mut bytes, mut control) = (Vec::new(), PoolControl::new(16, 0));
+            let (mut pool, mut quota) = (pool(&mut bytes, &mut control), Quota::NONE);
+            let mut inbox = Inbox::EMPTY;
+            let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
+            let drain = core::iter::repeat_n((false, vec![]), if clear { 0 } else { 300 });
+            for (number, (arrive, lens)) in ops.into_iter().chain(drain).enumerate() {
+                if arrive {
+                    let messages: Vec<_> = lens.iter().map(|&len| prefixed(number, len)).collect();
+                    let all = messages.concat();
+                    if inbox.blocks_needed(&pool, all.len()) <= pool.available(&quota) {
+                        inbox.append(&mut pool, &mut quota, &all);
+                        waiting.extend(messages);
+                    }
+                } else {
+                    let Some((prefix_len, len, mut at)) = inbox.front(&pool) else {
+                        prop_assert!(waiting.is_empty() && inbox.is_empty());
+                        prop_assert_eq!(pool.ledger().in_use(), 0);
+                        continue;
+                    };
+                    let message = waiting.pop_front().unwrap();
+                    let mut text = vec![0; len];
+                    prop_assert_eq!(at.read(&pool, &mut text), len);
+                    prop_assert_eq!(&message[prefix_len..], text);
+                    inbox.consume(&mut pool, &mut quota, prefix_len + len);
+                }
+                prop_assert_eq!(inbox.len() as usize, waiting.iter().map(Vec::len).sum::<usize>());
+            }
+            inbox.clear(&mut pool, &mut quota);
+            prop_assert_eq!(pool.ledger().in_use(), 0);
+        }
+
+        /// What is delivered is newer than all that was delivered before, and what is dropped is
+        /// not.
+        #[test]
+        fn order_is_kept_by_dropping_what_is_late(
+            ranks in prop::collection::vec(prop_oneof![0u64..40, (u64::MAX - 4)..u64::MAX], 0..60),
+        ) {
+            let mut filter = OrderFilter::NEW;
+            let mut delivered: Vec<u64> = Vec::new();
+            for rank in ranks {
+                let newer = delivered.iter().all(|&before| rank > before);
+                prop_assert_eq!(filter.is_newer(rank), newer);
+                prop_assert_eq!(filter.deliver(rank), newer);
+                if newer { delivered.push(rank); }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_waits_for_a_packet_that_it_fits() {
+        let (mut bytes, mut control) = (Vec::new(), PoolControl::new(16, 0));
+        let (mut pool, mut quota) = (pool(&mut bytes, &mut control), Quota::NONE);
+        let mut queue = OutQueue::new(0);
+        queue.append(&mut pool, &mut quota, &prefixed(1, 50));
+        assert_eq!(queue.next(&mut pool, &mut quota, 50, 51), Next::Later);
+        assert_eq!(queue.next(&mut pool, &mut quota, 51, 51), Next::Whole(51));
+        assert_eq!(queue.next(&mut pool, &mut quota, 50, 50), Next::Fragment);
+        assert_eq!(queue.fragment(), Some((0, 0, 50)));
+        queue.clear(&mut pool, &mut quota);
+        assert_eq!((queue.queued(), queue.fragment()), (0, None));
+        assert_eq!(pool.ledger().in_use(), 0);
+    }
+}
