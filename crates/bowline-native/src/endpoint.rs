@@ -23,6 +23,10 @@ use crate::send::Refused;
 use crate::statistics::{EndpointStatistics, PathState, PeerStatistics};
 use crate::storage::{InUse, Need, Parts, Storage};
 
+/// Times beyond this one, 292,000 years after the caller's epoch, are taken for it, so that deadlines lie
+/// ahead of all times there are.
+const TIME_MAX: Instant = Instant::from_micros(u64::MAX / 2);
+
 /// Records that are lent before a packet is made, so that making it need not stop for more.
 const RECORDS_AHEAD: usize = 4;
 
@@ -299,7 +303,7 @@ impl<S: Storage> Endpoint<S> {
 
     /// The application is back.
     pub fn resume(&mut self, now: Instant) {
-        self.context.clock.resume(now);
+        self.context.clock.resume(now.min(TIME_MAX));
     }
 
     /// Sends a message to every open session but `except`.
@@ -352,6 +356,7 @@ impl<S: Storage> Endpoint<S> {
 
     /// Takes the time in, and answers it clamped to what was seen before.
     pub(crate) fn enter(&mut self, now: Instant) -> Instant {
+        let now = now.min(TIME_MAX);
         if now != self.context.now {
             self.context.now = self.context.clock.observe(now, self.told);
         }

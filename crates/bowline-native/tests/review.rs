@@ -242,6 +242,19 @@ fn stream_bytes_that_begin_half_the_space_ahead_are_refused() {
 }
 
 #[test]
+fn time_may_come_to_its_end() {
+    let limits = Limits::for_peers(2);
+    let (mut a, mut b) = (Heap::new(limits), Heap::new(limits));
+    let mut pair = Pair::new(Config::new(1), &mut a, &mut b);
+    let (to_server, _) = pair.connected();
+    pair.client.connect_plain(pair.now, address(77), b"").unwrap();
+    pair.now = Instant::MAX;
+    let out = message(Mode::Reliable, 0, &[b"late"]);
+    pair.client.send(pair.now, to_server, out).unwrap();
+    pair.exchange();
+}
+
+#[test]
 fn the_last_record_sends_again_what_was_lost() {
     let config = Config { send_max: 4_000, ..Config::small(1) };
     let (mut a, mut b) = (Fixed::<1, 1, 6, 64>::new(), Fixed::<1, 1, 24, 64>::new());
