@@ -670,7 +670,13 @@ impl<S: Storage> Messages for Endpoint<S> {
         let reason = DisconnectReason::Closed(reason);
         match peer.phase {
             Phase::Open => {
-                peer.begin_close(&mut parts.memory, now, CloseCause::Application, reason);
+                peer.begin_close(
+                    &mut parts.memory,
+                    &self.context,
+                    now,
+                    CloseCause::Application,
+                    reason,
+                );
             }
             Phase::Hello | Phase::Connect { .. } => peer.end(&mut parts.memory, reason),
             Phase::Asked => {

@@ -728,7 +728,8 @@ impl Peer {
                 }
             }
             Phase::Closing { tries, .. } => {
-                if self.repeat_at <= now && !Self::close_tries_left(tries) {
+                let tried = self.repeat_at <= now && !Self::close_tries_left(tries);
+                if tried || self.give_up_at <= attended {
                     self.phase = Phase::Closed;
                 }
             }

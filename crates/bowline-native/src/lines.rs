@@ -134,15 +134,15 @@ fn follow_up(parts: &mut Parts<'_>, context: &Context, now: Instant, link: Link)
     if let Phase::Open = peer.phase {
         if peer.misbehaved {
             let reason = DisconnectReason::PeerMisbehaved;
-            peer.begin_close(&mut parts.memory, now, CloseCause::Misbehaviour, reason);
+            peer.begin_close(&mut parts.memory, context, now, CloseCause::Misbehaviour, reason);
         } else if peer.gave_up {
             let reason = DisconnectReason::TimedOut;
-            peer.begin_close(&mut parts.memory, now, CloseCause::Application, reason);
+            peer.begin_close(&mut parts.memory, context, now, CloseCause::Application, reason);
         } else if let Some(reason) = peer.finishing
             && peer.is_flushed(&parts.memory)
         {
             let reason = DisconnectReason::Closed(reason);
-            peer.begin_close(&mut parts.memory, now, CloseCause::Application, reason);
+            peer.begin_close(&mut parts.memory, context, now, CloseCause::Application, reason);
         }
     }
     if matches!(peer.phase, Phase::Closed) && peer.is_listed {

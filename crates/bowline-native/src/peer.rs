@@ -21,6 +21,7 @@ use bowline_wire::native::{COOKIE_LEN, CloseCause, Direction, Integrity, Paramet
 
 use crate::config::Config;
 use crate::domain::{Domain, Lane};
+use crate::endpoint::Context;
 use crate::statistics::PeerStatistics;
 use crate::storage::{Memory, Need};
 
@@ -604,6 +605,7 @@ impl Peer {
     pub(crate) fn begin_close(
         &mut self,
         memory: &mut Memory<'_>,
+        context: &Context,
         now: Instant,
         cause: CloseCause,
         reason: DisconnectReason,
@@ -614,6 +616,8 @@ impl Peer {
         self.finishing = None;
         self.phase = Phase::Closing { cause, tries: 0 };
         self.repeat_at = now;
+        // However slow the peer made its acknowledgements seem, and if nothing can be sent to it at all.
+        self.give_up_at = context.clock.attended(now) + context.config.idle_timeout;
     }
 
     /// The session is over; what has arrived can still be read until the application knows.

@@ -242,6 +242,34 @@ fn stream_bytes_that_begin_half_the_space_ahead_are_refused() {
 }
 
 #[test]
+fn a_closed_session_ends_though_nothing_can_be_sent_any_more() {
+    let mut server = server(open(), Heap::new(Limits::for_peers(1)));
+    let mut raw = Raw::new(9);
+    raw.connect(&mut server, START, b"");
+    let Some(Event::Connected(peer)) = server.poll_event() else { panic!() };
+    let mut now = START;
+    for _ in 0..122_000 {
+        now = now + millis(40);
+        raw.send(&mut server, now, &[Frame::Ping]).unwrap();
+        raw.drain(&mut server, now);
+    }
+    server.close(now, peer, CloseReason(0));
+    for _ in 0..100 {
+        raw.drain(&mut server, now);
+        let Some(next) = server.poll_timeout() else { break };
+        now = next.max(now);
+    }
+    while server.poll_event().is_some() {}
+    for _ in 0..4_000 {
+        raw.drain(&mut server, now);
+        while server.poll_event().is_some() {}
+        let Some(next) = server.poll_timeout() else { break };
+        now = next.max(now);
+    }
+    assert_eq!(server.in_use(), InUse::default());
+}
+
+#[test]
 fn time_may_come_to_its_end() {
     let limits = Limits::for_peers(2);
     let (mut a, mut b) = (Heap::new(limits), Heap::new(limits));
