@@ -126,6 +126,8 @@ pub struct Peer {
     pub(crate) number_len_in: u8,
     pub(crate) inbox: Inbox,
     pub(crate) reassembly: Reassembly,
+    /// Bytes of messages that were put together and wait to be read.
+    pub(crate) assembled: u32,
     /// What can be read, in order of arrival.
     pub(crate) notes: List,
     pub(crate) held: Held,
@@ -249,6 +251,7 @@ impl Slot for Peer {
         number_len_in: 0,
         inbox: Inbox::EMPTY,
         reassembly: Reassembly::new(),
+        assembled: 0,
         notes: List::EMPTY,
         held: Held::Nothing,
         unnoted: false,
@@ -568,7 +571,9 @@ impl Peer {
         self.long = Link::NONE;
     }
 
+    /// Gives back a message that was put together.
     pub(crate) fn release_assembly(&mut self, memory: &mut Memory<'_>, link: Link) {
+        self.assembled = self.assembled.saturating_sub(memory.assemblies[link].total());
         fragments::release(
             &mut fragments::Memory {
                 slots: &mut memory.assemblies,

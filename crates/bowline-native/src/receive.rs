@@ -359,6 +359,11 @@ impl Peer {
         fragment: &Fragment<'_>,
         plan: &mut Plan,
     ) -> Result<(), Failed> {
+        // One message may wait however long it is.
+        let waiting = self.waiting();
+        if waiting > 0 && waiting.saturating_add(fragment.total) > config.inbox_max {
+            return Err(DropReason::Full.into());
+        }
         let blocks = memory.pool.blocks_for(fragment.total as usize);
         let lent = fragments::Memory {
             slots: &mut memory.assemblies,
@@ -394,6 +399,11 @@ impl Peer {
         DropReason::Full.into()
     }
 
+    /// Bytes of unreliable messages that wait to be read.
+    fn waiting(&self) -> u32 {
+        self.inbox.len().saturating_add(self.assembled)
+    }
+
     fn check_channel(&self, channel: u8) -> Result<(), Failed> {
         if u16::from(channel) < self.theirs.channels {
             Ok(())
@@ -425,7 +435,7 @@ impl Peer {
         let fragments = plan.fragments.blocks() as usize;
         let mut others = plan.stream_blocks;
         if plan.inbox > 0 {
-            if self.inbox.len() as usize + plan.inbox > config.inbox_max as usize {
+            if self.waiting() as usize + plan.inbox > config.inbox_max as usize {
                 return Err(DropReason::Full.into());
             }
             let needed = self.inbox.blocks_needed(&memory.pool, plan.inbox);
@@ -567,6 +577,7 @@ impl Peer {
         self.statistics.messages_incomplete =
             self.statistics.messages_incomplete.wrapping_add(given_up);
         let Ok(Some(link)) = inserted else { return };
+        self.assembled = self.assembled.saturating_add(fragment.total);
         let rank = fragments::rank(&memory.assemblies[link]);
         if fragment.ordered
             && let Some(domain) = memory.domain(slot, fragment.channel, Mode::UnreliableOrdered)

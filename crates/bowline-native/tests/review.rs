@@ -356,6 +356,25 @@ fn a_connect_payload_leaves_room_for_the_longest_message() {
 }
 
 #[test]
+fn messages_put_together_count_as_waiting_to_be_read() {
+    let config = open();
+    let mut server = server(config, Heap::new(Limits::for_peers(1)));
+    let mut raw = Raw::new(9);
+    raw.connect(&mut server, START, b"");
+    for id in 0..40 {
+        for offset in (0..20_000).step_by(1_000) {
+            let data = &[1; 1_000];
+            let fragment =
+                Frame::Fragment { channel: 0, ordered: false, id, offset, total: 20_000, data };
+            let _ = raw.send(&mut server, START, &[fragment]);
+        }
+        raw.drain(&mut server, START);
+    }
+    let held = server.in_use().blocks * 1_020;
+    assert!(held <= config.inbox_max + 21_000, "{held}");
+}
+
+#[test]
 fn an_event_that_time_brings_is_told_without_waiting_for_traffic() {
     let mut client = server(Config::new(1), Heap::new(Limits::for_peers(1)));
     let mut now = START;
