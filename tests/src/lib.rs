@@ -5,7 +5,7 @@
 //! - [`world`]: endpoints, a network that misbehaves, and applications that act at random. A world
 //!   follows from a [`scenario`], and that from one seed.
 //! - [`mutant`]: endpoints that are wrong on purpose. The models must tell.
-//! - [`pair`]: two endpoints for tests that say themselves what happens.
+//! - [`stage`]: endpoints for tests that say themselves what happens.
 //! - [`soak`]: world after world, for as long as one likes.
 
 pub mod memory;
@@ -13,4 +13,5 @@ pub mod mutant;
 pub mod oracle;
 pub mod scenario;
 pub mod soak;
+pub mod stage;
 pub mod world;

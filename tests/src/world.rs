@@ -12,9 +12,7 @@ use bowline_core::{
 };
 use bowline_crypto::SipHash;
 use bowline_native::{ConnectError, Endpoint, InUse};
-use bowline_sim::{
-    Arrival, Departure, Fault, Link, Net, NodeId, PERCENT, Rng, Sighting, Tap,
-};
+use bowline_sim::{Arrival, Departure, Fault, Link, Net, NodeId, PERCENT, Rng, Sighting, Tap};
 
 use crate::memory::Memory;
 use crate::mutant::Party;

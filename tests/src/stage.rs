@@ -1,0 +1,234 @@
+//! Endpoints for tests that say themselves what happens, and when.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use bowline_core::{
+    ChannelId, CloseReason, Duration, Event, Instant, Machine, Messages, Mode, Outgoing, PeerId,
+    SendError,
+};
+use bowline_crypto::SipHash;
+use bowline_native::{Endpoint, InUse};
+use bowline_sim::{Departure, Link, Mailbox, Net, NodeId, Rng, Sighting, Tap};
+
+use crate::memory::Memory;
+use crate::mutant::Message;
+use crate::scenario::NodePlan;
+
+extern crate alloc;
+use alloc::rc::Rc;
+
+/// Endpoints, and after them bare sockets, on a network.
+pub struct Stage {
+    /// The network; its first nodes are the endpoints, its last the mailboxes.
+    pub net: Net,
+    /// The endpoints.
+    pub endpoints: Vec<Endpoint<Memory>>,
+    /// Attackers, strangers, scripted peers.
+    pub mailboxes: Vec<Mailbox>,
+    events: Vec<VecDeque<Event>>,
+    seen: Rc<RefCell<Vec<Seen>>>,
+}
+
+/// A datagram that was sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Seen {
+    /// When.
+    pub at: Instant,
+    /// By which node.
+    pub by: usize,
+    /// To which node, if to any.
+    pub bytes: Vec<u8>,
+}
+
+struct Recorder(Rc<RefCell<Vec<Seen>>>);
+
+impl Tap for Recorder {
+    fn departure(&mut self, node: NodeId, seen: &Sighting<'_>, _: Departure) {
+        let (at, by, bytes) = (seen.at, node.index(), seen.bytes.to_vec());
+        self.0.borrow_mut().push(Seen { at, by, bytes });
+    }
+}
+
+impl Stage {
+    /// Endpoints of these plans, and `mailboxes` bare sockets, with `link` between any two.
+    pub fn new(seed: u64, plans: &[NodePlan], mailboxes: usize, link: Link) -> Self {
+        let mut net = Net::with_nodes(seed, plans.len() + mailboxes, link);
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        net.add_tap(Box::new(Recorder(Rc::clone(&seen))));
+        let endpoints =
+            plans.iter().enumerate().map(|(node, plan)| endpoint(plan, seed, node as u64));
+        Self {
+            endpoints: endpoints.collect(),
+            net,
+            mailboxes: vec![Mailbox::new(); mailboxes],
+            events: vec![VecDeque::new(); plans.len()],
+            seen,
+        }
+    }
+
+    /// Two endpoints, and a session that the first one began: its ids at both ends.
+    ///
+    /// # Panics
+    ///
+    /// If they do not connect within ten seconds.
+    pub fn connected(seed: u64, plans: [NodePlan; 2], link: Link) -> (Self, PeerId, PeerId) {
+        let mut stage = Self::new(seed, &plans, 0, link);
+        let (client, server) = stage.connect(0, 1);
+        (stage, client, server)
+    }
+
+    /// Has node `a` connect to node `b`, and waits until both know: the session's ids at both ends.
+    ///
+    /// # Panics
+    ///
+    /// If they do not connect within ten seconds.
+    pub fn connect(&mut self, a: usize, b: usize) -> (PeerId, PeerId) {
+        let there = self.call(a, b, &[]);
+        for _ in 0..1_000 {
+            self.run_for(Duration::from_millis(10));
+            let here = self.events[a].iter().any(|event| *event == Event::Connected(there));
+            let back = self.events[b].iter().find_map(|event| match event {
+                Event::Connected(peer) => Some(*peer),
+                _ => None,
+            });
+            if let (true, Some(back)) = (here, back) {
+                self.take_events(a);
+                self.take_events(b);
+                return (there, back);
+            }
+        }
+        panic!("no session: {:?}", self.events)
+    }
+
+    /// Has node `a` ask node `b` for a session.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot even ask.
+    pub fn call(&mut self, a: usize, b: usize, payload: &[u8]) -> PeerId {
+        let (now, to) = (self.now(), self.net.address(b));
+        self.endpoints[a].connect_plain(now, to, payload).expect("room for another session")
+    }
+
+    /// The network's clock.
+    pub fn now(&self) -> Instant {
+        self.net.now()
+    }
+
+    /// Lets time pass, and collects the events of all endpoints that are awake. No message is read.
+    ///
+    /// # Panics
+    ///
+    /// If an endpoint cannot be driven.
+    pub fn run_for(&mut self, span: Duration) {
+        let end = self.now() + span;
+        self.run_until(end);
+    }
+
+    /// As [`Self::run_for`], until a point in time.
+    ///
+    /// # Panics
+    ///
+    /// If an endpoint cannot be driven.
+    pub fn run_until(&mut self, end: Instant) {
+        loop {
+            let step = self.step_until(end);
+            self.collect();
+            if step != bowline_sim::Step::Due {
+                return;
+            }
+        }
+    }
+
+    /// One step of the network, after which nobody is asked for events.
+    ///
+    /// # Panics
+    ///
+    /// If an endpoint cannot be driven.
+    pub fn step_until(&mut self, end: Instant) -> bowline_sim::Step {
+        let endpoints = self.endpoints.iter_mut().map(|endpoint| endpoint as &mut dyn Machine);
+        let mailboxes = self.mailboxes.iter_mut().map(|mailbox| mailbox as &mut dyn Machine);
+        let mut machines: Vec<&mut dyn Machine> = endpoints.chain(mailboxes).collect();
+        self.net.step_until(&mut machines, end).expect("machines that can be driven")
+    }
+
+    /// Asks all endpoints that are awake for their events.
+    pub fn collect(&mut self) {
+        for (node, endpoint) in self.endpoints.iter_mut().enumerate() {
+            if self.net.is_awake(node) {
+                while let Some(event) = endpoint.poll_event() {
+                    self.events[node].push_back(event);
+                }
+            }
+        }
+    }
+
+    /// The events of `node` since they were last taken.
+    pub fn take_events(&mut self, node: usize) -> Vec<Event> {
+        self.events[node].drain(..).collect()
+    }
+
+    /// Sends a message from `node`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Messages::send`].
+    pub fn send(
+        &mut self,
+        node: usize,
+        to: PeerId,
+        channel: u8,
+        mode: Mode,
+        bytes: &[u8],
+    ) -> Result<(), SendError> {
+        let now = self.now();
+        let pieces = [bytes];
+        self.endpoints[node].send(now, to, Outgoing::new(ChannelId(channel), mode, &pieces))
+    }
+
+    /// All messages that `node` can read from this peer now.
+    pub fn read(&mut self, node: usize, from: PeerId) -> Vec<Message> {
+        let mut all = Vec::new();
+        while let Some(message) = self.endpoints[node].recv(from) {
+            let (channel, mode) = (message.channel(), message.mode());
+            all.push(Message { channel, mode, bytes: message.to_vec() });
+        }
+        all
+    }
+
+    /// Has `node` close a session.
+    pub fn close(&mut self, node: usize, peer: PeerId, reason: u32) {
+        let now = self.now();
+        self.endpoints[node].close(now, peer, CloseReason(reason));
+    }
+
+    /// What of the memory of `node` is in use.
+    pub fn in_use(&mut self, node: usize) -> InUse {
+        self.endpoints[node].in_use()
+    }
+
+    /// The datagrams that were sent since this was last asked.
+    pub fn take_datagrams(&mut self) -> Vec<Seen> {
+        self.seen.take()
+    }
+
+    /// Puts another endpoint in the place of one: its machine was started again.
+    pub fn restart(&mut self, node: usize, plan: &NodePlan, seed: u64) {
+        self.endpoints[node] = endpoint(plan, seed, node as u64);
+        self.events[node].clear();
+    }
+}
+
+fn endpoint(plan: &NodePlan, seed: u64, node: u64) -> Endpoint<Memory> {
+    let seed = Rng::stream(seed, node).seed();
+    Endpoint::plain(plan.config, &SipHash, &seed, plan.kind.memory())
+        .unwrap_or_else(|error| panic!("{:?}: {error}", plan.kind))
+}
+
+/// `len` bytes that follow from `seed`.
+pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    Rng::new(seed).fill(&mut bytes);
+    bytes
+}
