@@ -25,6 +25,9 @@ use crate::storage::{Memory, Need};
 /// How far no sender is ahead of what its peer has accepted: it stops before.
 const AHEAD_MAX: u64 = 65_535;
 
+/// How many blocks of streams one packet may have walked over, unless it is for a single range.
+const STEPS_MAX: usize = 4_096;
+
 /// Why a packet was not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Failed {
@@ -91,6 +94,8 @@ impl Note {
 struct Plan {
     inbox: usize,
     stream_blocks: usize,
+    /// Blocks to walk over to get at places ahead in streams.
+    steps: usize,
     records: usize,
     fragments: fragments::Plan,
     any_fragment: bool,
@@ -340,6 +345,12 @@ impl Peer {
                 let end = start.wrapping_add(data.len() as u32);
                 match stream.check(&memory.pool, start, end) {
                     Ok((blocks, records)) => {
+                        let ahead = ahead32(start, stream.base()).max(0) as usize;
+                        let steps = plan.steps + memory.pool.blocks_for(ahead);
+                        if plan.steps > 0 && steps > STEPS_MAX {
+                            return Err(DropReason::Full.into());
+                        }
+                        plan.steps = steps;
                         plan.stream_blocks += blocks;
                         plan.records += records;
                         Ok(())

@@ -454,3 +454,18 @@ fn the_attempt_that_gave_way_does_not_come_back_and_replace_the_session() {
     pair.wait(millis(200));
     assert!(pair.server.recv(two).is_some());
 }
+
+#[test]
+fn a_packet_has_a_long_stream_walked_through_only_once() {
+    let mut server = server(open(), Heap::new(Limits::for_peers(1)));
+    let mut raw = Raw::new(9);
+    raw.connect(&mut server, START, b"");
+    let (base, len) = (raw.initial(), 12 << 20);
+    let prefix = (len | 0xE000_0000u32).to_be_bytes();
+    let begin = Frame::Reliable { channel: 0, offset: Offset::Long(base), data: &prefix };
+    raw.send(&mut server, START, &[begin]).unwrap();
+    raw.drain(&mut server, START);
+    let far = Frame::Reliable { channel: 0, offset: Offset::Long(base + len), data: &[1] };
+    assert_eq!(raw.send(&mut server, START, &[far]), Ok(()));
+    assert_eq!(raw.send(&mut server, START, &[far; 140]), Err(DropReason::Full));
+}
