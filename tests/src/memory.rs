@@ -15,12 +15,14 @@ pub enum Kind {
     TightHeap,
     /// Arrays of about 160 KiB, four channels.
     Fixed,
+    /// A heap with the limits of [`Self::Fixed`].
+    TwinHeap,
     /// Arrays of about 12 KiB, one channel, for microcontrollers.
     SmallFixed,
 }
 
 impl Kind {
-    /// All of them.
+    /// All that differ.
     pub const ALL: [Self; 4] = [Self::Heap, Self::TightHeap, Self::Fixed, Self::SmallFixed];
 
     /// Most sessions it holds.
@@ -28,7 +30,7 @@ impl Kind {
         match self {
             Self::Heap => 16,
             Self::TightHeap => 6,
-            Self::Fixed => 4,
+            Self::Fixed | Self::TwinHeap => 4,
             Self::SmallFixed => 2,
         }
     }
@@ -56,7 +58,7 @@ impl Kind {
                 in_flight_max: 40_000,
                 ..full
             },
-            Self::Fixed => Config {
+            Self::Fixed | Self::TwinHeap => Config {
                 channels: 4,
                 credit: 600,
                 credit_max: 4_096,
@@ -90,6 +92,13 @@ impl Kind {
                 block_len: 96,
             })),
             Self::Fixed => Box::new(Fixed::<4, 4, 300, 1_100, 128>::new()),
+            Self::TwinHeap => Box::new(Heap::new(Limits {
+                peers: 4,
+                channels: 4,
+                records: 300,
+                bytes: 1_100 * 128,
+                block_len: 128,
+            })),
             Self::SmallFixed => Box::new(Fixed::<2, 1, 48, 64, 128>::new()),
         })
     }
