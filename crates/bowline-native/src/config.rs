@@ -8,6 +8,9 @@ pub use bowline_wire::native::Integrity;
 /// Longest message the wire can carry, in bytes: 2^28 - 1.
 pub const MESSAGE_LEN_MAX: u32 = bowline_wire::varint::MAX;
 
+/// Most bytes that [`Config::send_max`] may allow.
+const SEND_MAX_MAX: u32 = 1 << 30;
+
 /// How an endpoint behaves and what it agrees to; plain data.
 ///
 /// The defaults suit a game over the internet with a [`crate::Heap`]. [`Config::small`] suits a few
@@ -44,7 +47,7 @@ pub struct Config {
     pub ordered_max: u32,
     /// Longest unreliable message taken, in bytes.
     pub unreliable_max: u32,
-    /// Most bytes of memory that one peer's unsent and unacknowledged messages may take.
+    /// Most bytes of memory that one peer's unsent and unacknowledged messages may take, up to 1 GiB.
     pub send_max: u32,
     /// How much of that is set aside for every session, in bytes.
     pub send_reserve: u32,
@@ -164,7 +167,12 @@ impl Config {
         if self.credit < 4 || self.credit_max < self.credit || self.credit_max > MESSAGE_LEN_MAX {
             return Err(ConfigError::Credit);
         }
-        if self.send_max == 0 || self.send_reserve > self.send_max || self.inbox_max == 0 {
+        // Offsets of unacknowledged bytes have an order only while they are less than 2^31 apart.
+        if self.send_max == 0
+            || self.send_max > SEND_MAX_MAX
+            || self.send_reserve > self.send_max
+            || self.inbox_max == 0
+        {
             return Err(ConfigError::Memory);
         }
         if self.in_flight_max == 0 {
@@ -191,7 +199,7 @@ pub enum ConfigError {
     MessageLen,
     /// `credit` is less than 4 or more than `credit_max`.
     Credit,
-    /// A memory limit is zero, or a reserve is more than its limit.
+    /// A memory limit is zero, or a reserve is more than its limit, or `send_max` is more than 1 GiB.
     Memory,
     /// `in_flight_max` is zero.
     InFlight,

@@ -331,7 +331,8 @@ impl Promise {
         Self {
             domains: config.channels as u32 * 3,
             send_blocks: config.send_reserve.div_ceil(each),
-            stream_blocks: config.channels as u32 * credit::blocks_for(config.credit, block_len),
+            stream_blocks: credit::blocks_for(config.credit, block_len)
+                .saturating_mul(config.channels as u32),
             inbox_blocks: (config.datagram_max as u32).div_ceil(each),
             send_records: 4,
             receive_records: 2,
@@ -339,7 +340,7 @@ impl Promise {
     }
 
     pub(crate) const fn blocks(&self) -> u32 {
-        self.send_blocks + self.stream_blocks + self.inbox_blocks
+        self.stream_blocks.saturating_add(self.send_blocks).saturating_add(self.inbox_blocks)
     }
 
     pub(crate) const fn records(&self) -> u32 {

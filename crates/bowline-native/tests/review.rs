@@ -6,7 +6,9 @@ use bowline_core::{
     Machine, Messages, Mode, Outgoing, PeerId, Received,
 };
 use bowline_crypto::SipHash;
-use bowline_native::{Config, Endpoint, Fixed, Heap, InUse, Integrity, Limits, Storage};
+use bowline_native::{
+    Config, ConfigError, Endpoint, Fixed, Heap, InUse, Integrity, Limits, Storage,
+};
 use bowline_wire::Writer;
 use bowline_wire::native::{AckForm, Frame, Handshake, Offset, PacketHead, Parameters};
 
@@ -468,4 +470,16 @@ fn a_packet_has_a_long_stream_walked_through_only_once() {
     let far = Frame::Reliable { channel: 0, offset: Offset::Long(base + len), data: &[1] };
     assert_eq!(raw.send(&mut server, START, &[far]), Ok(()));
     assert_eq!(raw.send(&mut server, START, &[far; 140]), Err(DropReason::Full));
+}
+
+#[test]
+fn a_promise_too_large_to_count_is_an_error() {
+    let limits = Limits { channels: 256, block_len: 16, ..Limits::for_peers(1) };
+    let most = bowline_native::MESSAGE_LEN_MAX;
+    let config = Config { channels: 256, credit: most, credit_max: most, ..Config::new(1) };
+    let made = Endpoint::plain(config, &SipHash, &[2; 32], Heap::new(limits));
+    assert!(matches!(made, Err(ConfigError::MemoryTooSmall { .. })));
+    let config = Config { send_max: u32::MAX, ..Config::new(1) };
+    let made = Endpoint::plain(config, &SipHash, &[2; 32], Heap::new(limits));
+    assert!(matches!(made, Err(ConfigError::Memory)));
 }
