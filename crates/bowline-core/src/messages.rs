@@ -147,6 +147,11 @@ impl<'a> Outgoing<'a> {
         Self { channel, mode, pieces, tag: None, time_to_live: None, key: None }
     }
 
+    /// Whether it has neither tag nor deadline nor key.
+    pub const fn is_plain(&self) -> bool {
+        self.tag.is_none() && self.time_to_live.is_none() && self.key.is_none()
+    }
+
     /// Length of the message, in bytes.
     pub fn len(&self) -> usize {
         match self.pieces {

@@ -1,6 +1,6 @@
 //! One channel in one mode: what waits to be sent, and what has arrived.
 
-use bowline_core::{ChannelId, Link, Mode, Slot};
+use bowline_core::{ChannelId, Link, Mode, Pool, Slot};
 use bowline_transport::reliable::{InStream, OutStream};
 use bowline_transport::scheduler::{Member, Place};
 use bowline_transport::unreliable::{OrderFilter, OutQueue};
@@ -40,6 +40,20 @@ impl Domain {
             Lane::Unreliable { .. } => Mode::Unreliable,
             Lane::Ordered { .. } => Mode::UnreliableOrdered,
             Lane::Reliable { .. } => Mode::Reliable,
+        }
+    }
+
+    /// Whether it is in line to be sent.
+    pub(crate) const fn is_queued(&self) -> bool {
+        self.pending.is_queued()
+    }
+
+    /// Appends a short message, if it fits into the last block.
+    #[inline(always)]
+    pub(crate) fn append_short(&mut self, pool: &mut Pool<'_>, message: &[u8]) -> bool {
+        match &mut self.lane {
+            Lane::Unreliable { out } | Lane::Ordered { out, .. } => out.append_short(pool, message),
+            Lane::Reliable { out, .. } => out.append_short(pool, message),
         }
     }
 

@@ -480,6 +480,40 @@ impl<S: Storage> Endpoint<S> {
         Ok(sent.map(|len| Transmit { to, len, segment_len: None, ecn: None }))
     }
 
+    /// Queues a message, whatever there is to be done for it.
+    #[inline(never)]
+    fn send_any(
+        &mut self,
+        now: Instant,
+        to: PeerId,
+        message: &Outgoing<'_>,
+    ) -> Result<(), SendError> {
+        self.enter(now);
+        loop {
+            let mut parts = self.storage.parts();
+            let link = find(&parts, to).ok_or(SendError::UnknownPeer)?;
+            let peer = &mut parts.peers[link];
+            match peer.send(&mut parts.memory, &self.context, link.index(), message) {
+                Ok(()) => {
+                    self.lines.active.push(&mut parts.peers, link);
+                    return Ok(());
+                }
+                Err(Refused::Error(error)) => return Err(error),
+                Err(Refused::Short(need)) if self.storage.grow(need) => {}
+                Err(refused) => {
+                    let blocks = match refused {
+                        Refused::Full { blocks } => blocks,
+                        _ => 1,
+                    };
+                    let mut parts = self.storage.parts();
+                    parts.peers[link].wanted_blocks = blocks;
+                    self.lines.blocked.push(&mut parts.peers, link);
+                    return Err(SendError::Full);
+                }
+            }
+        }
+    }
+
     /// Gives the slot of a session back that is over ([`Peer::is_over`]).
     #[inline(never)]
     fn retire(&mut self, link: Link) {
@@ -582,30 +616,10 @@ impl<S: Storage> Machine for Endpoint<S> {
 impl<S: Storage> Messages for Endpoint<S> {
     #[inline]
     fn send(&mut self, now: Instant, to: PeerId, message: Outgoing<'_>) -> Result<(), SendError> {
-        self.enter(now);
-        loop {
-            let mut parts = self.storage.parts();
-            let link = find(&parts, to).ok_or(SendError::UnknownPeer)?;
-            let peer = &mut parts.peers[link];
-            match peer.send(&mut parts.memory, &self.context, link.index(), &message) {
-                Ok(()) => {
-                    self.lines.active.push(&mut parts.peers, link);
-                    return Ok(());
-                }
-                Err(Refused::Error(error)) => return Err(error),
-                Err(Refused::Short(need)) if self.storage.grow(need) => {}
-                Err(refused) => {
-                    let blocks = match refused {
-                        Refused::Full { blocks } => blocks,
-                        _ => 1,
-                    };
-                    let mut parts = self.storage.parts();
-                    parts.peers[link].wanted_blocks = blocks;
-                    self.lines.blocked.push(&mut parts.peers, link);
-                    return Err(SendError::Full);
-                }
-            }
+        if self.storage.parts().send_short(to, &message) {
+            return Ok(());
         }
+        self.send_any(now, to, &message)
     }
 
     fn cancel(&mut self, to: PeerId, _tag: Tag) -> Result<(), CancelError> {

@@ -154,7 +154,7 @@ fn follow_up(parts: &mut Parts<'_>, context: &Context, now: Instant, link: Link)
 impl Peer {
     /// Whether the session is open and nothing forebodes its end.
     #[inline]
-    fn is_carefree(&self) -> bool {
+    pub(crate) fn is_carefree(&self) -> bool {
         matches!(self.phase, Phase::Open)
             && !(self.misbehaved || self.gave_up || self.finishing.is_some())
     }

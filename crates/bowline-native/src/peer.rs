@@ -13,7 +13,7 @@ use bowline_transport::receive_window::ReceiveWindow;
 use bowline_transport::record::List;
 use bowline_transport::reliable::{InStream, OutStream, Ranges};
 use bowline_transport::rtt::RttEstimator;
-use bowline_transport::run::Run;
+use bowline_transport::run::{Run, SHORT_MAX};
 use bowline_transport::scheduler::{Member, Place, Queue};
 use bowline_transport::sent::SentPackets;
 use bowline_transport::unreliable::{Inbox, OrderFilter, OutQueue};
@@ -181,6 +181,8 @@ pub(crate) struct Theirs {
     pub(crate) reliable_max: u32,
     pub(crate) ordered_max: u32,
     pub(crate) unreliable_max: u32,
+    /// Longest message that may be sent in every mode and has a length of one byte.
+    pub(crate) short_max: u8,
 }
 
 /// The message that the application is reading.
@@ -226,6 +228,7 @@ impl Slot for Peer {
             reliable_max: 0,
             ordered_max: 0,
             unreliable_max: 0,
+            short_max: 0,
         },
         crc_out: SessionCrc::UNUSED,
         crc_in: SessionCrc::UNUSED,
@@ -287,6 +290,13 @@ impl Slot for Peer {
 
     fn set_next(&mut self, next: Link) {
         self.next = next;
+    }
+}
+
+impl Peer {
+    /// Whether it is in line to send.
+    pub(crate) const fn is_active(&self) -> bool {
+        self.active.is_queued()
     }
 }
 
@@ -414,6 +424,10 @@ impl Peer {
             reliable_max: theirs.reliable_max,
             ordered_max: theirs.ordered_max,
             unreliable_max: theirs.unreliable_max,
+            short_max: (SHORT_MAX as u32)
+                .min(theirs.reliable_max)
+                .min(theirs.ordered_max)
+                .min(theirs.unreliable_max) as u8,
         };
         let (out, back) = if self.is_client {
             (Direction::ClientToServer, Direction::ServerToClient)

@@ -1,12 +1,12 @@
 //! Taking a message in from the application.
 
-use bowline_core::{Link, Mode, Outgoing, SendError};
+use bowline_core::{Link, Mode, Outgoing, PeerId, SendError};
 use bowline_transport::run::encode_prefix;
 
 use crate::domain::Lane;
-use crate::endpoint::Context;
+use crate::endpoint::{Context, find};
 use crate::peer::{Peer, Phase};
-use crate::storage::{Memory, Need};
+use crate::storage::{Memory, Need, Parts};
 
 /// Why a message was not taken in, or what is missing for it.
 #[derive(Clone, Copy, Debug)]
@@ -26,9 +26,35 @@ impl From<SendError> for Refused {
     }
 }
 
+impl Parts<'_> {
+    /// Queues a short message of one piece where there is nothing to do but copy it: its session and
+    /// domain are in line to be sent, and it fits into the domain's last block.
+    ///
+    /// Whatever else there is to do, or to refuse, is for [`Peer::send`].
+    #[inline]
+    pub(crate) fn send_short(&mut self, to: PeerId, message: &Outgoing<'_>) -> bool {
+        let &[piece] = message.pieces else { return false };
+        let Some(link) = find(self, to) else { return false };
+        let peer = &mut self.peers[link];
+        if !peer.is_active() || !peer.is_carefree() || !message.is_plain() {
+            return false;
+        }
+        let known = self.memory.domain(link.index(), message.channel.0, message.mode);
+        let Some(domain) = known.map(|domain| &mut self.memory.domains[domain]) else {
+            return false;
+        };
+        let sent = domain.is_queued()
+            && piece.len() <= usize::from(peer.theirs.short_max)
+            && domain.append_short(&mut self.memory.pool, piece);
+        if sent {
+            peer.statistics.messages_sent = peer.statistics.messages_sent.wrapping_add(1);
+        }
+        sent
+    }
+}
+
 impl Peer {
     /// Queues a message, all or nothing.
-    #[inline]
     pub(crate) fn send(
         &mut self,
         memory: &mut Memory<'_>,

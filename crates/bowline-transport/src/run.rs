@@ -2,6 +2,9 @@
 
 use bowline_core::{BlockId, Link, Pool, Quota};
 
+/// The longest message whose length takes one byte, in bytes.
+pub const SHORT_MAX: usize = 0x7F;
+
 /// Bytes waiting in a chain of blocks: appended at the tail, consumed at the head.
 ///
 /// An empty run holds no block. Whoever keeps a [`Run`] knows how many bytes are in it.
@@ -43,6 +46,21 @@ impl Run {
             return true;
         }
         self.append_across(pool, quota, bytes)
+    }
+
+    /// Appends a short message and the length before it, if they fit into the last block.
+    #[inline(always)]
+    pub fn append_short(&mut self, pool: &mut Pool<'_>, message: &[u8]) -> bool {
+        let room = pool.bytes_mut(self.tail, self.tail_pos as usize);
+        let Some((prefix, room)) = room.split_first_mut() else { return false };
+        let Some(room) = room.get_mut(..message.len()) else { return false };
+        if message.len() > SHORT_MAX {
+            return false;
+        }
+        *prefix = message.len() as u8;
+        room.copy_from_slice(message);
+        self.tail_pos += 1 + message.len() as u32;
+        true
     }
 
     #[inline(never)]
@@ -306,6 +324,31 @@ mod tests {
             }
             run.clear(&mut pool, &mut quota);
             prop_assert_eq!(pool.ledger().in_use(), 0);
+        }
+
+        /// A short message is appended as a prefix and its bytes are, or not at all.
+        #[test]
+        fn a_short_message_is_appended_into_one_block(lens in prop::collection::vec(0usize..150, 1..20)) {
+            let mut bytes = vec![0; 256 * 20];
+            let mut control = PoolControl::new(256, 20);
+            let mut pool = Pool::new(&mut bytes, &mut control);
+            let (mut quota, mut run, mut model) = (Quota::NONE, Run::EMPTY, Vec::new());
+            for (count, len) in lens.into_iter().enumerate() {
+                let message = vec![count as u8; len];
+                let (prefix, n) = encode_prefix(len);
+                let room = pool.bytes(run.tail, run.tail_pos as usize).len();
+                let fits = run.append_short(&mut pool, &message);
+                prop_assert_eq!(fits, n == 1 && 1 + len <= room);
+                if !fits {
+                    prop_assert!(run.append(&mut pool, &mut quota, &prefix[..n]));
+                    prop_assert!(run.append(&mut pool, &mut quota, &message));
+                }
+                model.extend_from_slice(&prefix[..n]);
+                model.extend(message);
+            }
+            let mut out = vec![0; model.len()];
+            prop_assert_eq!(run.front().read(&pool, &mut out), model.len());
+            prop_assert_eq!(out, model);
         }
 
         #[test]

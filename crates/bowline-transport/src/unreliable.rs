@@ -58,6 +58,16 @@ impl OutQueue {
         self.len += bytes.len() as u32;
     }
 
+    /// Appends a short message, if it fits into the last block.
+    #[inline(always)]
+    pub fn append_short(&mut self, pool: &mut Pool<'_>, message: &[u8]) -> bool {
+        let fits = self.run.append_short(pool, message);
+        if fits {
+            self.len += 1 + message.len() as u32;
+        }
+        fits
+    }
+
     /// What to put into `room` bytes of a packet, when an empty packet has `room_max`.
     ///
     /// `room` counts what is left for prefixed messages, after the head of their frame.

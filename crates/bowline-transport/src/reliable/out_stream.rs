@@ -68,6 +68,16 @@ impl OutStream {
         self.end = self.end.wrapping_add(bytes.len() as u32);
     }
 
+    /// Appends a short message, if it fits into the last block.
+    #[inline(always)]
+    pub fn append_short(&mut self, pool: &mut Pool<'_>, message: &[u8]) -> bool {
+        let fits = self.run.append_short(pool, message);
+        if fits {
+            self.end = self.end.wrapping_add(1 + message.len() as u32);
+        }
+        fits
+    }
+
     /// Raises the limit; a lower one than before changes nothing. Returns whether it rose.
     pub const fn on_credit(&mut self, limit: u32) -> bool {
         self.credit.on_limit(limit)
