@@ -244,6 +244,21 @@ fn stream_bytes_that_begin_half_the_space_ahead_are_refused() {
 }
 
 #[test]
+fn a_long_message_that_waits_to_be_read_is_nobodys_fault() {
+    let limits = Limits::for_peers(1);
+    let (mut a, mut b) = (Heap::new(limits), Heap::new(limits));
+    let mut pair = Pair::new(Config { channels: 1, ..Config::new(1) }, &mut a, &mut b);
+    let (to_server, to_client) = pair.connected();
+    let bytes = vec![7; 300_000];
+    let out = Outgoing::new(ChannelId(0), Mode::Reliable, &[]);
+    pair.client.send(pair.now, to_server, Outgoing { pieces: &[&bytes], ..out }).unwrap();
+    pair.wait(Duration::from_secs(30));
+    assert_eq!(pair.server.poll_event(), Some(Event::Readable(to_client)));
+    assert_eq!(pair.server.poll_event(), None);
+    assert_eq!(pair.server.recv(to_client).map(|message| message.len()), Some(300_000));
+}
+
+#[test]
 fn a_closed_session_ends_though_nothing_can_be_sent_any_more() {
     let mut server = server(open(), Heap::new(Limits::for_peers(1)));
     let mut raw = Raw::new(9);
@@ -482,4 +497,282 @@ fn a_promise_too_large_to_count_is_an_error() {
     let config = Config { send_max: u32::MAX, ..Config::new(1) };
     let made = Endpoint::plain(config, &SipHash, &[2; 32], Heap::new(limits));
     assert!(matches!(made, Err(ConfigError::Memory)));
+}
+
+/// Numbers that follow from a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u32) -> u32 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as u32) % n
+    }
+
+    fn near(&mut self, base: u32) -> u32 {
+        match self.below(60) {
+            0 => self.0 as u32,
+            1 => base.wrapping_add(0x7FFF_FF00).wrapping_add(self.below(600)),
+            2..15 => base.wrapping_sub(self.below(300)),
+            15..20 => base.wrapping_add(self.below(1_200)),
+            _ => base.wrapping_add(self.below(80)),
+        }
+    }
+}
+
+fn torment<S: Storage>(config: Config, storage: S, seed: u64) {
+    let mut dice = Dice(seed);
+    let mut server = server(config, storage);
+    let mut raw = Raw::new(9);
+    raw.parameters.datagram_max = [64, 100, 512][dice.below(3) as usize];
+    raw.parameters.credit = 1 + dice.below(2_000);
+    raw.parameters.initial = [0, 1_000, u32::MAX - 5, u32::MAX - 300][dice.below(4) as usize];
+    raw.number = raw.parameters.initial;
+    let mut now = START;
+    let payload = vec![3; dice.below(200) as usize];
+    raw.connect(&mut server, now, &payload);
+    let Some(Event::Connected(peer)) = server.poll_event() else { panic!() };
+    let their_first = raw.theirs.unwrap().initial;
+    let bytes = [0u8; 1_000];
+    let mut junk = [0u8; 300];
+    let mut sent = 0u32;
+    for round in 0..600u32 {
+        now = now + Duration::from_micros(u64::from(dice.below(40_000)));
+        junk.iter_mut().for_each(|byte| *byte = dice.below(100) as u8);
+        let mut buf = [0; 1500];
+        let mut w = Writer::new(&mut buf);
+        if dice.below(12) == 0 {
+            raw.number = raw.number.wrapping_add(dice.below(100));
+        }
+        let mut number = raw.number;
+        if dice.below(10) == 0 {
+            number = number.wrapping_sub(dice.below(700));
+        } else {
+            raw.number = raw.number.wrapping_add(1);
+        }
+        let head = PacketHead {
+            key_phase: false,
+            ack: AckForm::None,
+            connection_id: raw.id.unwrap_or(0),
+            number_len: 4,
+            number_low: number,
+        };
+        head.emit(if raw.id.is_some() { 4 } else { 0 }, &mut w).unwrap();
+        if dice.below(3) == 0 && sent > 0 {
+            let largest =
+                u64::from(their_first) + u64::from(sent - 1) - u64::from(dice.below(sent.min(6)));
+            let mut ranges = Vec::new();
+            let (mut end, first) = (largest, u64::from(their_first));
+            while ranges.len() < 6 && end >= first {
+                let start = end.saturating_sub(u64::from(dice.below(3))).max(first);
+                ranges.push((start, end));
+                let gap = 2 + u64::from(dice.below(3));
+                if start < first + gap {
+                    break;
+                }
+                end = start - gap;
+            }
+            w.set_bits(0, 3 << 4);
+            bowline_wire::native::emit_ack_ranges(&mut w, 2, 3, ranges.into_iter(), 200).unwrap();
+        }
+        let base = raw.initial();
+        for _ in 0..dice.below(5) {
+            let len = 1 + dice.below(120) as usize;
+            let channel =
+                dice.below(u32::from(config.channels)) as u8 + u8::from(dice.below(40) == 0);
+            let data = &junk[..len];
+            let id = dice.below(3) as u16;
+            let total = len as u32 + dice.below(400);
+            let frame = match dice.below(14) {
+                0 => Frame::Ping,
+                1 => Frame::Credit { channel, limit: dice.near(their_first) },
+                2 | 3 => Frame::Unreliable {
+                    channel,
+                    ordered: dice.below(2) == 0,
+                    messages: &bytes[..len],
+                },
+                4 | 5 | 6 => {
+                    let offset = dice.below(total - len as u32 + 1);
+                    Frame::Fragment {
+                        channel,
+                        ordered: dice.below(2) == 0,
+                        id,
+                        offset,
+                        total,
+                        data,
+                    }
+                }
+                7 => {
+                    Frame::Reliable { channel, offset: Offset::Short(dice.near(base) as u8), data }
+                }
+                13 if dice.below(300) == 0 => {
+                    Frame::Close { cause: bowline_wire::native::CloseCause::Application, reason: 1 }
+                }
+                _ => {
+                    let progress = round * 8;
+                    Frame::Reliable {
+                        channel,
+                        offset: Offset::Long(dice.near(base.wrapping_add(progress))),
+                        data,
+                    }
+                }
+            };
+            let _ = frame.emit(false, &mut w);
+        }
+        let mut packet = w.written().to_vec();
+        let _ = raw.give(&mut server, now, &mut packet);
+        if dice.below(2) == 0 {
+            sent += raw.drain(&mut server, now).len() as u32;
+        }
+        let mode = Mode::GODOT[dice.below(3) as usize];
+        let long = vec![1; dice.below(600) as usize];
+        let pieces = [&long[..]];
+        let out = Outgoing::new(ChannelId(dice.below(3) as u8), mode, &pieces);
+        if dice.below(3) == 0 {
+            let _ = server.send(now, peer, out);
+        }
+        if dice.below(4) == 0 {
+            while server.recv(peer).is_some() {}
+        }
+        while let Some(event) = server.poll_event() {
+            if let Event::Disconnected(..) = event {
+                break;
+            }
+        }
+        server.poll_timeout();
+    }
+    if dice.below(2) == 0 {
+        let _ = server.finish(now, peer, CloseReason(1));
+    }
+    server.close(now, peer, CloseReason(1));
+    for _ in 0..200 {
+        raw.drain(&mut server, now);
+        while server.poll_event().is_some() {}
+        let Some(next) = server.poll_timeout() else { break };
+        now = next.max(now);
+    }
+    assert_eq!(server.in_use(), InUse::default(), "seed {seed}");
+}
+
+#[test]
+fn nothing_that_a_peer_sends_does_harm_or_leaves_a_trace() {
+    for seed in 0..60 {
+        let config = Config { integrity: Integrity::None, ..Config::small(1) };
+        torment(config, &mut Fixed::<1, 1, 8, 40>::new(), seed);
+        let config =
+            Config { channels: 2, credit: 100, credit_max: 4_000, connection_ids: true, ..config };
+        torment(config, &mut Fixed::<1, 2, 10, 48, 64>::new(), seed);
+        let limits = Limits {
+            records: 200,
+            bytes: 60_000,
+            block_len: 64,
+            channels: 2,
+            ..Limits::for_peers(1)
+        };
+        torment(config, Heap::new(limits), seed);
+    }
+}
+
+fn through_loss(config: Config, a: &mut dyn Storage, b: &mut dyn Storage, seed: u64) {
+    let mut dice = Dice(seed);
+    let mut pair = Pair::new(config, a, b);
+    let peers = pair.connected();
+    let mut on_the_way: Vec<(Instant, u8, Vec<u8>)> = Vec::new();
+    let (mut sent, mut read) = ([0u32; 2], [0u32; 2]);
+    let loss = [5, 20, 40][dice.below(3) as usize];
+    let mut buf = [0; 1500];
+    for _ in 0..60_000 {
+        let now = pair.now;
+        for (side, name) in [CLIENT, SERVER].into_iter().enumerate() {
+            let (me, peer) =
+                if side == 0 { (&mut pair.client, peers.0) } else { (&mut pair.server, peers.1) };
+            if dice.below(3) == 0 {
+                while let Some(incoming) = me.recv(peer) {
+                    let bytes: Vec<u8> = incoming.chunks().flatten().copied().collect();
+                    if incoming.mode() == Mode::Reliable {
+                        assert_eq!(bytes[..4], read[side].to_be_bytes(), "seed {seed}");
+                        read[side] += 1;
+                    }
+                    if dice.below(4) == 0 {
+                        break;
+                    }
+                }
+            }
+            while let Some(event) = me.poll_event() {
+                assert!(!matches!(event, Event::Disconnected(..)), "seed {seed} {event:?}");
+            }
+            if sent[side] < 150 && dice.below(2) == 0 {
+                let number = sent[side].to_be_bytes();
+                let rest = vec![9; dice.below(if dice.0 % 7 == 0 { 700 } else { 30 }) as usize];
+                let pieces = [&number[..], &rest[..]];
+                let mode = if dice.below(4) == 0 { Mode::Unreliable } else { Mode::Reliable };
+                let channel = dice.below(u32::from(config.channels)) as u8;
+                let channel = if mode == Mode::Reliable { 0 } else { channel };
+                if me.send(now, peer, Outgoing::new(ChannelId(channel), mode, &pieces)).is_ok()
+                    && mode == Mode::Reliable
+                {
+                    sent[side] += 1;
+                }
+            }
+            while let Some(out) = me.poll_transmit(now, &mut buf).unwrap() {
+                for _ in 0..=u32::from(dice.below(20) == 0) {
+                    if dice.below(100) >= loss {
+                        let at = now + millis(10 + u64::from(dice.below(60)));
+                        on_the_way.push((at, name, buf[..out.len].to_vec()));
+                    }
+                }
+            }
+        }
+        if sent == [150; 2] && read == [150; 2] {
+            return;
+        }
+        let due = [pair.client.poll_timeout(), pair.server.poll_timeout()];
+        let next =
+            due.into_iter().flatten().chain(on_the_way.iter().map(|(at, ..)| *at)).min().unwrap();
+        pair.now = next.clamp(now, now + millis(200)).max(now + Duration::from_micros(500));
+        let now = pair.now;
+        let mut i = 0;
+        while i < on_the_way.len() {
+            if on_the_way[i].0 <= now {
+                let (_, name, mut bytes) = on_the_way.swap_remove(i);
+                let to = if name == CLIENT { &mut pair.server } else { &mut pair.client };
+                let _ = to.handle_datagram(now, Received::from(address(name)), &mut bytes);
+            } else {
+                i += 1;
+            }
+        }
+    }
+    panic!(
+        "seed {seed}: stuck at {sent:?} {read:?} of 150, {:?} {:?}",
+        pair.client.in_use(),
+        pair.server.in_use()
+    );
+}
+
+#[test]
+fn the_least_memory_gets_everything_through_a_bad_link() {
+    for seed in 0..60 {
+        let config = Config { idle_timeout: Duration::from_secs(600), ..Config::small(1) };
+        through_loss(
+            config,
+            &mut Fixed::<1, 1, 6, 40>::new(),
+            &mut Fixed::<1, 1, 6, 40>::new(),
+            seed,
+        );
+        let config = Config { channels: 2, initial: Some(u32::MAX - 400), ..config };
+        through_loss(
+            config,
+            &mut Fixed::<1, 2, 6, 48>::new(),
+            &mut Fixed::<1, 2, 8, 48>::new(),
+            seed,
+        );
+        let limits = Limits {
+            records: 12,
+            bytes: 10_000,
+            block_len: 64,
+            channels: 2,
+            ..Limits::for_peers(1)
+        };
+        through_loss(config, &mut Heap::new(limits), &mut Fixed::<1, 2, 6, 60, 64>::new(), seed);
+    }
 }
