@@ -17,6 +17,7 @@ use crate::index::AddressHash;
 use crate::lines::Lines;
 use crate::peer::{Peer, Phase, Promise};
 use crate::random::Random;
+use crate::read::Found;
 use crate::receive::{Failed, Packet};
 use crate::reply::ReplyQueue;
 use crate::send::Refused;
@@ -514,6 +515,20 @@ impl<S: Storage> Endpoint<S> {
         }
     }
 
+    /// The next message of a session, whatever there is to be done for it.
+    #[inline(never)]
+    fn recv_any(&mut self, from: PeerId) -> Option<Found> {
+        let mut parts = self.storage.parts();
+        let link = find(&parts, from)?;
+        let peer = &mut parts.peers[link];
+        let message = peer.next_message(&mut parts.memory, &self.context);
+        self.freed = Freed::ALL;
+        if peer.credit_due || peer.misbehaved || peer.is_starved {
+            self.lines.settle(&mut parts, &self.context, self.context.now, link);
+        }
+        message
+    }
+
     /// Gives the slot of a session back that is over ([`Peer::is_over`]).
     #[inline(never)]
     fn retire(&mut self, link: Link) {
@@ -662,18 +677,13 @@ impl<S: Storage> Messages for Endpoint<S> {
         None
     }
 
+    #[inline]
     fn recv(&mut self, from: PeerId) -> Option<Incoming<'_>> {
-        let mut parts = self.storage.parts();
-        let link = find(&parts, from)?;
-        let peer = &mut parts.peers[link];
-        let message = peer.next_message(&mut parts.memory, &self.context);
-        self.freed = Freed::ALL;
-        if peer.credit_due || peer.misbehaved || peer.is_starved {
-            self.lines.settle(&mut parts, &self.context, self.context.now, link);
-        }
-        let (channel, mode, at, len) = message?;
+        let short = self.storage.parts().recv_short(from);
+        let Found { channel, mode, at, len } = short.or_else(|| self.recv_any(from))?;
         let (block, pos) = at.place();
-        Some(Incoming::new(channel, mode, parts.memory.pool.into_chunks(block, pos, len)))
+        let chunks = self.storage.parts().memory.pool.into_chunks(block, pos, len);
+        Some(Incoming::new(channel, mode, chunks))
     }
 
     fn close(&mut self, now: Instant, peer: PeerId, reason: CloseReason) {

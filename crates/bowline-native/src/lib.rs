@@ -73,6 +73,7 @@ mod index;
 mod lines;
 mod peer;
 mod random;
+mod read;
 mod receive;
 mod reply;
 mod send;

@@ -22,6 +22,7 @@ use bowline_wire::native::{COOKIE_LEN, CloseCause, Direction, Integrity, Paramet
 use crate::config::Config;
 use crate::domain::{Domain, Lane};
 use crate::endpoint::Context;
+use crate::read::{Held, ReadRun};
 use crate::statistics::PeerStatistics;
 use crate::storage::{Memory, Need};
 
@@ -131,6 +132,8 @@ pub struct Peer {
     /// What can be read, in order of arrival.
     pub(crate) notes: List,
     pub(crate) held: Held,
+    /// What can be read next without looking further.
+    pub(crate) run: ReadRun,
     /// There is something to be read that no note tells of, since there was no record for one.
     pub(crate) unnoted: bool,
     pub(crate) liveness: Liveness,
@@ -183,15 +186,6 @@ pub(crate) struct Theirs {
     pub(crate) unreliable_max: u32,
     /// Longest message that may be sent in every mode and has a length of one byte.
     pub(crate) short_max: u8,
-}
-
-/// The message that the application is reading.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Held {
-    Nothing,
-    Inbox { len: u32 },
-    Stream { domain: Link, len: u32 },
-    Assembly { link: Link },
 }
 
 impl Slot for Peer {
@@ -257,6 +251,7 @@ impl Slot for Peer {
         assembled: 0,
         notes: List::EMPTY,
         held: Held::Nothing,
+        run: ReadRun::NONE,
         unnoted: false,
         liveness: Liveness::UNUSED,
         domains: Link::NONE,
@@ -555,7 +550,7 @@ impl Peer {
         if let Held::Assembly { link } = self.held {
             self.release_assembly(memory, link);
         }
-        self.held = Held::Nothing;
+        (self.held, self.run) = (Held::Nothing, ReadRun::NONE);
         while let Some(note) = self.notes.pop_front(&mut memory.records) {
             if let crate::receive::Note::Assembly(link) =
                 crate::receive::Note::of(&memory.records[note])

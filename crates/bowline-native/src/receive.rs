@@ -10,7 +10,6 @@ use bowline_transport::fragments::{self, Fragment};
 use bowline_transport::receive_window::Freshness;
 use bowline_transport::record::{List, Record};
 use bowline_transport::reliable::{Head, Ranges, Refused};
-use bowline_transport::run::Cursor;
 use bowline_wire::native::{
     ACK_RANGES_MAX, AckBlock, CloseCause, DELAY_UNIT_US, Expanded, Frame, Integrity, Offset,
     PacketHead, TRAILER_LEN, frames, messages,
@@ -19,7 +18,7 @@ use bowline_wire::native::{
 use crate::config::Config;
 use crate::domain::Lane;
 use crate::endpoint::Context;
-use crate::peer::{Held, Peer, Phase};
+use crate::peer::{Peer, Phase};
 use crate::storage::{Memory, Need};
 
 /// How far no sender is ahead of what its peer has accepted: it stops before.
@@ -737,159 +736,6 @@ impl Peer {
         while let Some(link) = at.some() {
             self.grant(memory, context, now, link);
             at = bowline_core::Slot::next(&memory.domains[link]);
-        }
-    }
-
-    /// The next message in order of arrival: channel, mode, place and length.
-    pub(crate) fn next_message(
-        &mut self,
-        memory: &mut Memory<'_>,
-        context: &Context,
-    ) -> Option<(ChannelId, Mode, Cursor, usize)> {
-        let message = self.find_message(memory, context);
-        let count = u32::from(message.is_some());
-        self.statistics.messages_received = self.statistics.messages_received.wrapping_add(count);
-        message
-    }
-
-    fn find_message(
-        &mut self,
-        memory: &mut Memory<'_>,
-        context: &Context,
-    ) -> Option<(ChannelId, Mode, Cursor, usize)> {
-        self.release_held(memory, context);
-        if matches!(self.phase, Phase::Vacant | Phase::Closing { .. }) {
-            return None;
-        }
-        while let Some(link) = self.notes.head.some() {
-            let message = match Note::of(&memory.records[link]) {
-                Note::Inbox { channel, ordered, left } => {
-                    self.from_inbox(memory, link, channel, ordered, left)
-                }
-                Note::Stream { domain, upto } => self.from_stream(memory, context, domain, upto),
-                Note::Assembly(assembly) => self.from_assembly(memory, assembly),
-            };
-            if message.is_some() {
-                return message;
-            }
-            self.pop_note(memory);
-        }
-        self.from_unnoted(memory, context)
-    }
-
-    fn pop_note(&mut self, memory: &mut Memory<'_>) {
-        let Some(link) = self.notes.pop_front(&mut memory.records) else { return };
-        if let Note::Stream { domain, .. } = Note::of(&memory.records[link]) {
-            memory.domains[domain].notes = memory.domains[domain].notes.saturating_sub(1);
-        }
-        memory.records.give(&mut self.receive_records, link);
-    }
-
-    /// The next message of a stream that no note tells of, since there was no record for one. There may
-    /// still be none.
-    fn from_unnoted(
-        &mut self,
-        memory: &mut Memory<'_>,
-        context: &Context,
-    ) -> Option<(ChannelId, Mode, Cursor, usize)> {
-        let mut at = if self.unnoted { self.domains } else { Link::NONE };
-        while let Some(link) = at.some() {
-            let domain = &memory.domains[link];
-            at = bowline_core::Slot::next(domain);
-            let Lane::Reliable { stream, .. } = &domain.lane else { continue };
-            let upto = stream.base();
-            if stream.readable() > 0 && stream.may_be_complete() {
-                let message = self.from_stream(memory, context, link, upto);
-                if message.is_some() {
-                    return message;
-                }
-            }
-        }
-        self.unnoted = false;
-        None
-    }
-
-    fn from_inbox(
-        &mut self,
-        memory: &mut Memory<'_>,
-        note: Link,
-        channel: u8,
-        ordered: bool,
-        left: u32,
-    ) -> Option<(ChannelId, Mode, Cursor, usize)> {
-        if left == 0 {
-            return None;
-        }
-        let (prefix, len, at) = self.inbox.front(&memory.pool)?;
-        let whole = (prefix + len) as u32;
-        memory.records[note].end = left.saturating_sub(whole);
-        self.held = Held::Inbox { len: whole };
-        let mode = if ordered { Mode::UnreliableOrdered } else { Mode::Unreliable };
-        Some((ChannelId(channel), mode, at, len))
-    }
-
-    fn from_stream(
-        &mut self,
-        memory: &mut Memory<'_>,
-        context: &Context,
-        link: Link,
-        upto: u32,
-    ) -> Option<(ChannelId, Mode, Cursor, usize)> {
-        let domain = &mut memory.domains[link];
-        let channel = domain.channel;
-        let Lane::Reliable { stream, .. } = &mut domain.lane else { return None };
-        if ahead32(upto, stream.read_offset()) <= 0 {
-            return None;
-        }
-        match stream.head(&memory.pool, upto, context.config.reliable_max) {
-            Head::Message { prefix, len } => {
-                self.held = Held::Stream { domain: link, len: (prefix + len) as u32 };
-                Some((channel, Mode::Reliable, stream.place(&memory.pool, prefix), len))
-            }
-            Head::Partial => {
-                self.grant(memory, context, context.now, link);
-                None
-            }
-            Head::Bad => {
-                self.misbehaved = true;
-                None
-            }
-        }
-    }
-
-    fn from_assembly(
-        &mut self,
-        memory: &mut Memory<'_>,
-        link: Link,
-    ) -> Option<(ChannelId, Mode, Cursor, usize)> {
-        let message = &memory.assemblies[link];
-        let mode = if message.ordered() { Mode::UnreliableOrdered } else { Mode::Unreliable };
-        let found = (
-            ChannelId(message.channel()),
-            mode,
-            Cursor::at(message.first(), 0),
-            message.total() as usize,
-        );
-        self.held = Held::Assembly { link };
-        self.pop_note(memory);
-        Some(found)
-    }
-
-    /// Gives back the message that the application was reading.
-    pub(crate) fn release_held(&mut self, memory: &mut Memory<'_>, context: &Context) {
-        match core::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Nothing => {}
-            Held::Inbox { len } => {
-                self.inbox.consume(&mut memory.pool, &mut self.inbox_blocks, len as usize);
-            }
-            Held::Assembly { link } => self.release_assembly(memory, link),
-            Held::Stream { domain: link, len } => {
-                let Lane::Reliable { stream, .. } = &mut memory.domains[link].lane else { return };
-                stream.consume(&mut memory.pool, &mut self.stream_blocks, len as usize);
-                if matches!(self.phase, Phase::Open) {
-                    self.grant(memory, context, context.now, link);
-                }
-            }
         }
     }
 
