@@ -24,13 +24,12 @@ pub struct AckSchedule {
     due: Option<Instant>,
     /// Eliciting packets since the last ack, [`ELICITING_MAX`] at most.
     eliciting: u8,
-    pending: bool,
 }
 
 impl AckSchedule {
     /// Nothing has arrived.
     pub const fn new() -> Self {
-        Self { largest_at: Instant::ZERO, due: None, eliciting: 0, pending: false }
+        Self { largest_at: Instant::ZERO, due: None, eliciting: 0 }
     }
 
     /// A packet was accepted.
@@ -48,7 +47,6 @@ impl AckSchedule {
         is_largest: bool,
         max_delay: Duration,
     ) {
-        self.pending = true;
         if is_largest {
             self.largest_at = now;
         }
@@ -69,7 +67,6 @@ impl AckSchedule {
     pub fn on_sent(&mut self) {
         self.due = None;
         self.eliciting = 0;
-        self.pending = false;
     }
 
     /// When an ack has to be sent even if there is nothing else to send; [`Instant::ZERO`] means
@@ -79,11 +76,12 @@ impl AckSchedule {
         self.due
     }
 
-    /// Whether anything arrived since the last ack, so that one is worth its bytes in a packet
-    /// that is sent anyway.
+    /// Whether anything that asks for an ack arrived since the last one, so that one is worth its
+    /// bytes in a packet that is sent anyway. What asks for none is not kept by its sender, who would
+    /// learn nothing.
     #[inline]
     pub const fn pending(&self) -> bool {
-        self.pending
+        self.due.is_some()
     }
 
     /// How long the packet with the largest number has been here. Meaningless before any was.
@@ -148,13 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn acks_alone_are_never_acknowledged_by_themselves() {
+    fn acks_alone_are_never_acknowledged() {
         let mut acks = AckSchedule::new();
         for n in 0..40 {
             acks.on_packet(at(n), false, n % 3 == 0, true, DELAY);
         }
         assert_eq!(acks.due(), None);
-        assert!(acks.pending(), "but an ack may ride along");
+        assert!(!acks.pending(), "nor does an ack ride along");
     }
 
     #[test]
@@ -193,7 +191,7 @@ mod tests {
                 let at_once = asking.clone().any(|packet| !packet.2) || asking.clone().count() >= 4;
                 let due = asking.map(|packet| packet.0 + DELAY).min();
                 prop_assert_eq!(acks.due(), due.map(|due| if at_once { Instant::ZERO } else { due }));
-                prop_assert_eq!(acks.pending(), !waiting.is_empty());
+                prop_assert_eq!(acks.pending(), due.is_some());
             }
         }
     }

@@ -344,6 +344,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::thorough())]
+
         /// What is allowed is promised, the window grows only into memory that nobody needs more,
         /// and when the others have gone every message gets through, however long.
         #[test]

@@ -424,6 +424,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::thorough())]
+
         #[test]
         fn agrees_with_a_sorted_set(
             first in prop_oneof![0u64..200, Just(u64::from(u32::MAX))],

@@ -338,7 +338,7 @@ mod tests {
                 let (prefix, n) = encode_prefix(len);
                 let room = pool.bytes(run.tail, run.tail_pos as usize).len();
                 let fits = run.append_short(&mut pool, &message);
-                prop_assert_eq!(fits, n == 1 && 1 + len <= room);
+                prop_assert_eq!(fits, n == 1 && len < room);
                 if !fits {
                     prop_assert!(run.append(&mut pool, &mut quota, &prefix[..n]));
                     prop_assert!(run.append(&mut pool, &mut quota, &message));

@@ -116,6 +116,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(crate::thorough())]
+
         /// What is taken out is what the ranges name, in order, and the bytes always add up.
         #[test]
         fn acknowledged_packets_leave_in_order(

@@ -453,6 +453,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
+    #![proptest_config(crate::thorough())]
+
     /// Whatever is sent, each fragment has the effect that the model says, `check` knows it
     /// before, and the limits hold.
     #[test]

@@ -164,6 +164,8 @@ fn lens() -> impl Strategy<Value = Vec<usize>> {
 }
 
 proptest! {
+    #![proptest_config(crate::thorough())]
+
     /// Ranges in any order, again and again, become the messages that were sent. What was promised
     /// for the credit is enough, and the credit is enough for every message.
     #[test]
@@ -211,6 +213,8 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(crate::thorough())]
+
     /// Whatever offset a peer names, only what is within the credit is written, and it takes what
     /// the check said.
     #[test]

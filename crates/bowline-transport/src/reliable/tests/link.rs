@@ -251,6 +251,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
+    #![proptest_config(crate::thorough())]
+
     /// Over a link that loses, repeats and reorders packets and their acknowledgements, with a
     /// sender that takes packets for lost that are not: no byte is ever put in a wrong place, and
     /// every message arrives once, in order, as it was.

@@ -8,7 +8,8 @@ struct World {
     memory: Memory,
     out: OutStream,
     initial: u32,
-    appended: usize,
+    /// What was appended.
+    text: Vec<u8>,
     sent: usize,
     limit: usize,
     /// Ranges that were sent and have no fate yet.
@@ -22,6 +23,7 @@ struct World {
 #[derive(Clone, Debug)]
 enum Op {
     Append(usize),
+    AppendShort(usize),
     Credit(u32),
     /// A range of at most so many bytes goes out.
     Send(usize),
@@ -37,6 +39,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0usize..60).prop_map(Op::Append),
+        2 => (0usize..20).prop_map(Op::AppendShort),
         1 => (0u32..400).prop_map(Op::Credit),
         8 => (1usize..50).prop_map(Op::Send),
         1 => Just(Op::SendLost),
@@ -53,7 +56,7 @@ impl World {
             memory: Memory::new(40, 13, 400),
             out: OutStream::new(initial, credit),
             initial,
-            appended: 0,
+            text: Vec::new(),
             sent: 0,
             limit: credit as usize,
             in_flight: Vec::new(),
@@ -78,6 +81,7 @@ impl World {
     fn act(&mut self, op: Op) {
         match op {
             Op::Append(len) => self.append(len),
+            Op::AppendShort(len) => self.append_short(len),
             Op::Credit(limit) => {
                 let rose = self.out.on_credit(self.offset(limit as usize));
                 assert_eq!(rose, limit as usize > self.limit);
@@ -112,13 +116,28 @@ impl World {
         self.memory.record(self.offset(start), self.offset(end))
     }
 
+    fn bytes(&self, len: usize) -> Vec<u8> {
+        (self.text.len()..).take(len).map(byte).collect()
+    }
+
     fn append(&mut self, len: usize) {
-        let (out, appended) = (&mut self.out, &mut self.appended);
+        let (bytes, out, text) = (self.bytes(len), &mut self.out, &mut self.text);
         self.memory.with(|pool, blocks, _| {
             if out.blocks_needed(pool, len) <= pool.available(blocks) {
-                let bytes: Vec<u8> = (*appended..*appended + len).map(byte).collect();
                 out.append(pool, blocks, &bytes);
-                *appended += len;
+                text.extend(bytes);
+            }
+        });
+    }
+
+    fn append_short(&mut self, len: usize) {
+        let (bytes, out, text) = (self.bytes(len), &mut self.out, &mut self.text);
+        self.memory.with(|pool, _, _| {
+            let fits = out.blocks_needed(pool, 1 + len) == 0;
+            assert_eq!(out.append_short(pool, &bytes), fits);
+            if fits {
+                text.push(len as u8);
+                text.extend(bytes);
             }
         });
     }
@@ -129,7 +148,7 @@ impl World {
             let len = (start..).take_while(|at| self.lost.contains(at)).count() as u32;
             return Some(Piece { start: self.offset(start), len, again: true });
         }
-        let len = self.appended.min(self.limit).saturating_sub(self.sent) as u32;
+        let len = self.text.len().min(self.limit).saturating_sub(self.sent) as u32;
         (len > 0).then_some(Piece { start: self.offset(self.sent), len, again: false })
     }
 
@@ -144,7 +163,7 @@ impl World {
         let out = &mut self.out;
         self.memory.with(|pool, _, ranges| out.take(pool, ranges, piece, &mut bytes));
         let from = self.distance(start);
-        assert!(bytes.into_iter().eq((from..from + len).map(byte)));
+        assert_eq!(bytes, self.text[from..from + len]);
         self.lost.retain(|at| !(from..from + len).contains(at));
         self.sent = self.sent.max(from + len);
         let link = self.memory.record(start, end);
@@ -184,7 +203,7 @@ impl World {
     fn check(&mut self) {
         let base = self.base();
         assert_eq!(self.given_back, base);
-        assert_eq!(self.out.queued() as usize, self.appended - base);
+        assert_eq!(self.out.queued() as usize, self.text.len() - base);
         assert!(self.out.is_pending() || self.expected().is_none());
         for end in [base, self.sent, base + 127, base + 128] {
             let short = self.sent.max(end) - base < 128;
@@ -200,12 +219,14 @@ impl World {
             let mut bytes = vec![0; end.wrapping_sub(start) as usize];
             let pool = Pool::new(&mut self.memory.bytes, &mut self.memory.pool);
             self.out.copy_range(&pool, start, &mut bytes);
-            assert!(bytes.into_iter().eq((from..to).map(byte)));
+            assert_eq!(bytes, self.text[from..to]);
         }
     }
 }
 
 proptest! {
+    #![proptest_config(crate::thorough())]
+
     /// Next comes what was lost and is still wanted, in order, then what is new and allowed, each
     /// byte as it was appended; what is acknowledged is given back in order; in the end all is.
     #[test]
@@ -227,7 +248,7 @@ proptest! {
             prop_assert_eq!(world.out.queued(), 0);
             return Ok(());
         }
-        world.act(Op::Credit(world.appended as u32));
+        world.act(Op::Credit(world.text.len() as u32));
         while world.expected().is_some() {
             world.act(Op::Send(9));
         }
@@ -237,7 +258,7 @@ proptest! {
         }
         // A list of lost ranges may remain of which nothing is wanted any more.
         prop_assert_eq!(world.memory.with(|_, _, ranges| world.out.peek(ranges)), None);
-        prop_assert_eq!(world.base(), world.appended);
+        prop_assert_eq!(world.base(), world.text.len());
         prop_assert_eq!(world.memory.in_use(), (0, 0));
     }
 }
