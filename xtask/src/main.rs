@@ -10,6 +10,7 @@ mod ci;
 mod elf;
 mod fresh_clone;
 mod sizes;
+mod soak;
 mod step;
 mod test;
 mod toolchain;
@@ -28,6 +29,8 @@ const CHORES: &[Chore] = &[
     ("baremetal", "link without an allocator; a reachable panic is a link error", baremetal::run),
     ("sizes", "flash and RAM of the bare-metal binaries", sizes::run),
     ("callgrind", "instructions on the hot path, of one workload or all", callgrind::run),
+    ("soak", "random worlds under the models: [--datagrams N] [--seed S]", soak::run),
+    ("demos", "the demonstration with 20 % loss, 20 s, 20 seeds", soak::demos),
     ("fresh-clone", "run the README's commands in a clone of HEAD, home empty", fresh_clone::run),
 ];
 
@@ -35,7 +38,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let chore = arguments.next().unwrap_or_default();
     match CHORES.iter().find(|(name, ..)| *name == chore) {
-        Some((name, _, run)) if *name == "callgrind" || arguments.next().is_none() => {
+        Some((name, _, run)) if takes_arguments(name) || arguments.next().is_none() => {
             let mut report = Report::default();
             run(&mut report);
             report.finish()
@@ -48,6 +51,11 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Whether a chore reads the rest of the command line itself.
+fn takes_arguments(chore: &str) -> bool {
+    matches!(chore, "callgrind" | "soak")
 }
 
 /// The top of the checkout that cargo runs us for. (The one we were compiled in may be another, where
