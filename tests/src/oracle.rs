@@ -134,6 +134,12 @@ impl Oracle {
         Err(Violation { wrong, direction, channel, mode, len: message.len(), detail })
     }
 
+    /// What was sent in this direction will not arrive: its sender had a session that its receiver never
+    /// heard of.
+    pub fn forget(&mut self, direction: Direction) {
+        self.flows.retain(|key, _| key.0 != direction);
+    }
+
     /// How many messages were delivered.
     pub fn delivered(&self) -> u64 {
         self.delivered

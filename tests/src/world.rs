@@ -22,8 +22,8 @@ use crate::scenario::{Disaster, NodePlan, Scenario, Trouble};
 /// The environment variable that has a world tell all that happens, to see what led to a failure.
 pub const SHOW: &str = "BOWLINE_SHOW";
 
-/// How long settling may take.
-const SETTLE_MAX: Duration = Duration::from_secs(100);
+/// How long settling may go on without anything being delivered.
+const SETTLE_MAX: Duration = Duration::from_secs(40);
 /// How long goodbyes may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(60);
 /// How long the silence lasts before everything is counted.
@@ -295,12 +295,15 @@ impl World {
             .with_payload_max(self.scenario.link.payload_max);
         self.net.set_default_link(kind);
         self.age = Age::Settling;
-        let end = self.net.now() + SETTLE_MAX;
-        while self.net.now() < end {
+        let mut progress = (self.net.now(), self.oracle.delivered());
+        while self.net.now() < progress.0 + SETTLE_MAX {
             if self.unsettled().is_empty() {
                 return Ok(());
             }
             self.run_until(self.net.now() + Duration::from_millis(200))?;
+            if self.oracle.delivered() > progress.1 {
+                progress = (self.net.now(), self.oracle.delivered());
+            }
         }
         let mut missing = self.unsettled();
         for (node, player) in self.players.iter_mut().enumerate() {
@@ -568,12 +571,26 @@ impl World {
         let player = &mut self.players[node];
         let mut payload = [0; 8];
         let len = player.party.endpoint().connect_payload(peer, &mut payload);
-        let session = &mut player.sessions[at];
+        let session = &player.sessions[at];
         // Whose attempt it is that became the session: ours, or the one whose payload came.
         let number = if len == 8 { Some(u64::from_be_bytes(payload)) } else { session.attempt };
-        let out =
+        let mut out =
             Direction { session: number.expect("one side has begun it"), by_client: len != 8 };
-        session.out = Some(out);
+        if self.ends.contains_key(&out) {
+            // A copy of a request came after the session was over.
+            let back = Direction { by_client: !out.by_client, ..out };
+            let mut others = self.players.iter().flat_map(|player| &player.sessions);
+            if self.ends.contains_key(&back) || others.any(|other| other.out == Some(back)) {
+                // The client has been told of the first one; of this one it will hear nothing.
+                self.attempts += 1;
+                out.session = self.attempts;
+            } else {
+                // Of the first one the client has heard nothing; it gets this one.
+                self.ends.remove(&out);
+                self.oracle.forget(out);
+            }
+        }
+        self.players[node].sessions[at].out = Some(out);
         self.tally.sessions += 1;
     }
 

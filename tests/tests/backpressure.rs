@@ -190,9 +190,8 @@ fn a_greedy_peer_cannot_starve_another() {
         let (greedy, _) = stage.connect(1, 0);
         stage.net.link(0, 2, LINK);
         let (modest_there, modest) = stage.connect(2, 0);
-        let greedy_here = stage.endpoints[0]
-            .connect_plain(stage.net.now(), stage.net.address(1), b"")
-            .err();
+        let greedy_here =
+            stage.endpoints[0].connect_plain(stage.net.now(), stage.net.address(1), b"").err();
         let Some(bowline_native::ConnectError::AlreadyConnected(greedy_here)) = greedy_here else {
             panic!("{greedy_here:?}")
         };
