@@ -420,7 +420,22 @@ impl Peer {
         packet: &mut Packet<'_>,
     ) -> Result<(), NoRoom> {
         self.statistics.probes = self.statistics.probes.wrapping_add(1);
-        let Some(oldest) = self.sent.pop(&mut memory.records) else {
+        let domains = &memory.domains;
+        // What its stream waits for, since nothing else may find room at the other side.
+        let is_first = |records: &Slots<'_, Record>, link: Link| {
+            let mut at = Some(link);
+            while let Some(range) = at.map(|link| records[link]) {
+                let lane = range.domain.some().map(|link| &domains[link].lane);
+                if let Some(Lane::Reliable { out, .. }) = lane
+                    && out.is_first(range.start, range.end)
+                {
+                    return true;
+                }
+                at = if at == Some(link) { range.more } else { range.next }.some();
+            }
+            false
+        };
+        let Some(oldest) = self.sent.pop_wanted(&mut memory.records, is_first) else {
             self.ping_due = true;
             return self.write_frames(memory, now, packet);
         };

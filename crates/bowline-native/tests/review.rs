@@ -10,7 +10,9 @@ use bowline_native::{
     Config, ConfigError, Endpoint, Fixed, Heap, InUse, Integrity, Limits, Storage,
 };
 use bowline_wire::Writer;
-use bowline_wire::native::{AckForm, Frame, Handshake, Offset, PacketHead, Parameters};
+use bowline_wire::native::{
+    AckBlock, AckForm, Frame, Handshake, Offset, PacketHead, Parameters, frames,
+};
 
 const CLIENT: u8 = 1;
 const SERVER: u8 = 2;
@@ -345,7 +347,7 @@ fn who_comes_back_is_not_told_that_his_old_session_fills_the_place() {
     let connect = Handshake::Connect { application, client_half, cookie, parameters, payload: b"" };
     let mut buf = [0; 1500];
     let len = connect.emit(0, &mut buf).unwrap();
-    let _ = again.give(&mut server, now, &mut buf.clone()[..len]);
+    let _ = again.give(&mut server, now, &mut { buf }[..len]);
     let mut out = [0; 1500];
     while let Some(sent) = server.poll_transmit(now, &mut out).unwrap() {
         let refused = matches!(Handshake::parse(&out[..sent.len]), Ok(Handshake::Refuse { .. }));
@@ -499,6 +501,32 @@ fn a_promise_too_large_to_count_is_an_error() {
     assert!(matches!(made, Err(ConfigError::Memory)));
 }
 
+#[test]
+fn every_probe_carries_what_its_stream_waits_for() {
+    let limits = Limits::for_peers(1);
+    let (mut a, mut b) = (Heap::new(limits), Heap::new(limits));
+    let config = Config { initial: Some(0), connection_ids: false, ..open() };
+    let mut pair = Pair::new(config, &mut a, &mut b);
+    let (to_server, _) = pair.connected();
+    let mut buf = [0; 1500];
+    for _ in 0..3 {
+        pair.client.send(pair.now, to_server, message(Mode::Reliable, 0, &[b"wait"])).unwrap();
+        while pair.client.poll_transmit(pair.now, &mut buf).unwrap().is_some() {}
+    }
+    let mut probes = 0;
+    while probes < 5 {
+        pair.now = pair.client.poll_timeout().unwrap().max(pair.now);
+        while let Some(out) = pair.client.poll_transmit(pair.now, &mut buf).unwrap() {
+            let (head, rest) = PacketHead::parse(&buf[..out.len], 0).unwrap();
+            let (_, body) = AckBlock::parse(head.ack, rest).unwrap();
+            if let Some(Ok(Frame::Reliable { offset, .. })) = frames(body).next() {
+                assert!(matches!(offset, Offset::Short(0) | Offset::Long(0)), "{offset:?}");
+                probes += 1;
+            }
+        }
+    }
+}
+
 /// Numbers that follow from a seed.
 struct Dice(u64);
 
@@ -591,7 +619,7 @@ fn torment<S: Storage>(config: Config, storage: S, seed: u64) {
                     ordered: dice.below(2) == 0,
                     messages: &bytes[..len],
                 },
-                4 | 5 | 6 => {
+                4..=6 => {
                     let offset = dice.below(total - len as u32 + 1);
                     Frame::Fragment {
                         channel,
@@ -703,7 +731,8 @@ fn through_loss(config: Config, a: &mut dyn Storage, b: &mut dyn Storage, seed: 
             }
             if sent[side] < 150 && dice.below(2) == 0 {
                 let number = sent[side].to_be_bytes();
-                let rest = vec![9; dice.below(if dice.0 % 7 == 0 { 700 } else { 30 }) as usize];
+                let rest =
+                    vec![9; dice.below(if dice.0.is_multiple_of(7) { 700 } else { 30 }) as usize];
                 let pieces = [&number[..], &rest[..]];
                 let mode = if dice.below(4) == 0 { Mode::Unreliable } else { Mode::Reliable };
                 let channel = dice.below(u32::from(config.channels)) as u8;

@@ -51,6 +51,24 @@ impl SentPackets {
         Some(link)
     }
 
+    /// Takes the oldest packet out that is `wanted`, or else the oldest, as if lost.
+    pub fn pop_wanted(
+        &mut self,
+        records: &mut Slots<'_, Record>,
+        wanted: impl Fn(&Slots<'_, Record>, Link) -> bool,
+    ) -> Option<Link> {
+        let (mut before, mut at) = (Link::NONE, self.list.head);
+        while let Some(link) = at.some() {
+            if wanted(records, link) {
+                self.list.remove_after(records, before);
+                self.in_flight = self.in_flight.saturating_sub(u32::from(records[link].size));
+                return Some(link);
+            }
+            (before, at) = (link, records[link].next);
+        }
+        self.pop(records)
+    }
+
     /// Takes out the packets that `ranges` acknowledge, oldest first.
     ///
     /// `ranges` are inclusive and ascending.

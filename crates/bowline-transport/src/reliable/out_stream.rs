@@ -181,6 +181,11 @@ impl OutStream {
         debug_assert_eq!(read, out.len());
     }
 
+    /// Whether the first byte that is not acknowledged lies in `start..end`.
+    pub const fn is_first(&self, start: u32, end: u32) -> bool {
+        ahead32(start, self.base) <= 0 && ahead32(end, self.base) > 0
+    }
+
     /// The part of `start..end` that is not acknowledged in order, if any.
     pub const fn unacked(&self, start: u32, end: u32) -> Option<(u32, u32)> {
         let start = if ahead32(self.base, start) > 0 { self.base } else { start };
