@@ -73,7 +73,7 @@ pub struct Peer {
     pub(crate) generation: u32,
     /// The session can be found, by its address or its id.
     pub(crate) is_listed: bool,
-    /// When the cookie that it began with was issued, in seconds.
+    /// When the cookie that it began with was issued, in ticks of 65.536 ms.
     pub(crate) issued: u32,
     pub(crate) address: Address,
 
@@ -498,7 +498,7 @@ impl Peer {
             }
             Mode::Reliable | Mode::ReliableUnordered | Mode::ReliableLatest => Lane::Reliable {
                 out: OutStream::new(self.initial_out, self.theirs.credit),
-                stream: InStream::new(self.theirs.initial, config.credit, memory.pool.block_len()),
+                stream: InStream::new(self.theirs.initial, config.credit),
             },
         };
         memory.domains[link] = Domain::new(self.domains, channel, lane);
