@@ -52,8 +52,8 @@ pub struct ReceiveCredit {
     limit: u32,
     /// How much is to be allowed when everything was read, in bytes.
     window: u32,
-    /// Blocks promised for what is allowed.
-    promised: u32,
+    /// Blocks promised beyond those for the window.
+    beyond: u32,
     /// End of the first incomplete message, as far as it is known.
     awaited: u32,
 }
@@ -61,12 +61,12 @@ pub struct ReceiveCredit {
 impl ReceiveCredit {
     /// `window` bytes from the offset `initial` on.
     ///
-    /// Whoever calls has promised the blocks for it: [`Self::blocks_promised`].
-    pub const fn new(initial: u32, window: u32, block_len: usize) -> Self {
+    /// Whoever calls has promised the blocks for it: [`blocks_for`].
+    pub const fn new(initial: u32, window: u32) -> Self {
         Self {
             limit: initial.wrapping_add(window),
             window,
-            promised: blocks_for(window, block_len),
+            beyond: 0,
             awaited: initial.wrapping_add(1),
         }
     }
@@ -81,9 +81,9 @@ impl ReceiveCredit {
         self.window
     }
 
-    /// Blocks promised for what is allowed.
-    pub const fn blocks_promised(&self) -> u32 {
-        self.promised
+    /// Blocks of `block_len` bytes promised for what is allowed.
+    pub const fn blocks_promised(&self, block_len: usize) -> u32 {
+        blocks_for(self.window, block_len) + self.beyond
     }
 
     /// Whether bytes up to `end` were allowed.
@@ -137,7 +137,7 @@ impl ReceiveCredit {
         let credit = if long { awaited } else { self.window };
         let limit = read.wrapping_add(credit);
         let more = ahead32(limit, self.limit);
-        if more >= 0 {
+        if more >= 0 && self.beyond > 0 {
             self.release(pool, blocks, credit);
         }
         let raised = more >= (credit / 2).max(1) as i32
@@ -154,34 +154,33 @@ impl ReceiveCredit {
             return;
         }
         let wider = self.window.saturating_mul(2).min(limits.window_max);
-        let more = blocks_for(wider, pool.block_len()).saturating_sub(self.promised);
+        let needed = blocks_for(wider, pool.block_len());
+        let promised = self.blocks_promised(pool.block_len());
+        let more = needed.saturating_sub(promised);
         if more.saturating_add(limits.keep) <= pool.ledger().common()
             && self.promise(pool, blocks, wider)
         {
-            self.window = wider;
+            (self.window, self.beyond) = (wider, promised.saturating_sub(needed));
         }
     }
 
     /// Sees to it that blocks for `credit` bytes are promised.
     fn promise(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, credit: u32) -> bool {
         let needed = blocks_for(credit, pool.block_len());
-        if needed <= self.promised {
-            return true;
-        }
-        let promised = pool.promise(blocks, needed - self.promised);
+        let more = needed.saturating_sub(self.blocks_promised(pool.block_len()));
+        let promised = more == 0 || pool.promise(blocks, more);
         if promised {
-            self.promised = needed;
+            self.beyond += more;
         }
         promised
     }
 
-    /// Takes back what is promised beyond `credit` bytes.
+    /// Takes back what is promised beyond `credit` bytes, which are at least the window.
     fn release(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, credit: u32) {
         let needed = blocks_for(credit, pool.block_len());
-        if needed < self.promised {
-            pool.release_promise(blocks, self.promised - needed);
-            self.promised = needed;
-        }
+        let kept = needed.saturating_sub(blocks_for(self.window, pool.block_len()));
+        pool.release_promise(blocks, self.beyond.saturating_sub(kept));
+        self.beyond = self.beyond.min(kept);
     }
 }
 
@@ -246,13 +245,13 @@ mod tests {
                 blocks: Quota::NONE,
                 others: Quota::NONE,
                 sender: SendCredit::new(initial, window),
-                receiver: ReceiveCredit::new(initial, window, BLOCK_LEN),
+                receiver: ReceiveCredit::new(initial, window),
                 read: initial,
                 base: initial,
                 messages,
                 starved: false,
             };
-            let promised = world.receiver.blocks_promised();
+            let promised = world.receiver.blocks_promised(BLOCK_LEN);
             assert!(Pool::new(&mut [], &mut world.control).promise(&mut world.blocks, promised));
             world
         }
@@ -287,7 +286,8 @@ mod tests {
             let mut pool = Pool::new(&mut [], &mut self.control);
             let (read, base) = (self.read, self.base);
             let grant = self.receiver.grant(&mut pool, &mut self.blocks, limits, read, base);
-            let (then, now) = (before.promised, self.receiver.promised);
+            let then = before.blocks_promised(BLOCK_LEN);
+            let now = self.receiver.blocks_promised(BLOCK_LEN);
             let common_now = self.control.ledger().common();
 
             let window = self.receiver.window();
@@ -321,7 +321,7 @@ mod tests {
         fn check(&self) {
             let allowed = self.receiver.limit().wrapping_sub(self.read);
             let promised = self.blocks.guaranteed();
-            assert_eq!(self.receiver.blocks_promised(), promised);
+            assert_eq!(self.receiver.blocks_promised(BLOCK_LEN), promised);
             assert!(blocks_for(allowed, BLOCK_LEN) <= promised, "{allowed} allowed, {promised}");
             assert_eq!(self.sender.limit, self.receiver.limit());
         }
@@ -439,8 +439,8 @@ mod tests {
         let mut control = PoolControl::new(BLOCK_LEN as u32 + 4, LEN);
         let mut pool = Pool::new(&mut [], &mut control);
         let mut blocks = Quota::NONE;
-        let mut credit = ReceiveCredit::new(7, LEN, BLOCK_LEN);
-        assert!(pool.promise(&mut blocks, credit.blocks_promised()));
+        let mut credit = ReceiveCredit::new(7, LEN);
+        assert!(pool.promise(&mut blocks, credit.blocks_promised(BLOCK_LEN)));
         let mut read = 7u32;
         for _ in 0..5_000 {
             // A message arrives in one piece and is read: none was ever incomplete.

@@ -39,7 +39,7 @@
 //!
 //! // A stream whose first byte has the offset 100, and credit for 50 bytes.
 //! let mut out = OutStream::new(100, 50);
-//! let mut into = InStream::new(100, 50, pool.block_len());
+//! let mut into = InStream::new(100, 50);
 //!
 //! out.append(&mut pool, &mut blocks, b"\x05hello"); // a message: its length, its bytes
 //! let piece = out.peek(&mut ranges).expect("six bytes wait");

@@ -65,8 +65,8 @@ pub struct InStream {
 impl InStream {
     /// An empty stream whose first byte has the offset `initial`, with `window` bytes of credit.
     ///
-    /// Whoever calls has promised the blocks for it: [`ReceiveCredit::blocks_promised`].
-    pub const fn new(initial: u32, window: u32, block_len: usize) -> Self {
+    /// Whoever calls has promised the blocks for it: [`blocks_for`](crate::credit::blocks_for).
+    pub const fn new(initial: u32, window: u32) -> Self {
         Self {
             front: Cursor::NONE,
             read: initial,
@@ -75,7 +75,7 @@ impl InStream {
             tail: Link::NONE,
             tail_end: initial,
             ahead: Link::NONE,
-            credit: ReceiveCredit::new(initial, window, block_len),
+            credit: ReceiveCredit::new(initial, window),
             newest: 0,
             moved_by: 0,
             // No packet has this number.
@@ -277,7 +277,7 @@ impl InStream {
     pub fn clear(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, ranges: &mut Ranges<'_, '_>) {
         pool.give_chain(blocks, self.front.place().0);
         ranges.records.give_list(ranges.quota, self.ahead);
-        *self = Self { credit: self.credit, ..Self::new(self.base, 0, pool.block_len()) };
+        *self = Self { credit: self.credit, ..Self::new(self.base, 0) };
     }
 }
 

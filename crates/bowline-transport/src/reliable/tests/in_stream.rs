@@ -25,7 +25,7 @@ impl World {
         let text = stream_of(lens);
         Self {
             memory,
-            stream: InStream::new(initial, window, BLOCK_LEN),
+            stream: InStream::new(initial, window),
             initial,
             arrived: vec![false; text.len()],
             text,
@@ -125,7 +125,7 @@ impl World {
         let base = self.base();
         assert_eq!(self.stream.base(), self.offset(base));
         assert_eq!(self.stream.readable() as usize, base - self.read);
-        let promised = self.stream.credit().blocks_promised();
+        let promised = self.stream.credit().blocks_promised(BLOCK_LEN);
         assert_eq!(self.memory.blocks.guaranteed(), promised);
         assert!(self.memory.blocks.held() <= promised, "more is held than was promised");
         if let Some(&len) = self.lens.first()

@@ -57,7 +57,7 @@ impl World {
             packets: Vec::new(),
             acks: Vec::new(),
             far,
-            stream: InStream::new(initial, window, BLOCK_LEN),
+            stream: InStream::new(initial, window),
             seen: BTreeSet::new(),
             text: stream_of(lens),
             appended: 0,
