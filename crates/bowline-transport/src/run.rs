@@ -219,6 +219,28 @@ impl Cursor {
         prefix(bytes.get(..have).unwrap_or_default())
     }
 
+    /// How many bytes of whole messages from here on fit into `room`, of `len` bytes that are there.
+    pub fn fit(mut self, pool: &Pool<'_>, len: usize, room: usize) -> usize {
+        let mut fit = 0;
+        loop {
+            let here = pool.bytes(self.block, self.pos as usize);
+            let here = here.get(..len - fit).unwrap_or(here);
+            let (short, full) = fit_short(here, room - fit);
+            fit += short;
+            self.pos += short as u32;
+            if full {
+                return fit;
+            }
+            let Ok(Some((message, prefix))) = self.peek_prefix(pool, len - fit) else { return fit };
+            let whole = prefix + message;
+            if fit + whole > room || fit + whole > len {
+                return fit;
+            }
+            fit += whole;
+            self.skip(pool, whole);
+        }
+    }
+
     fn step(&mut self, pool: &Pool<'_>) -> bool {
         if self.block.is_none() {
             return false;
@@ -230,6 +252,26 @@ impl Cursor {
         *self = Self { block: next, pos: 0 };
         true
     }
+}
+
+/// How many bytes of short messages at the start of `bytes` fit into `room`, and whether the one after
+/// them is too long for it.
+#[inline]
+fn fit_short(bytes: &[u8], room: usize) -> (usize, bool) {
+    let mut fit = 0;
+    while let Some(&prefix) = bytes.get(fit)
+        && usize::from(prefix) <= SHORT_MAX
+    {
+        let end = fit + 1 + usize::from(prefix);
+        if end > room {
+            return (fit, true);
+        }
+        if end > bytes.len() {
+            break;
+        }
+        fit = end;
+    }
+    (fit, false)
 }
 
 /// What stands where the length of a message should is no length.

@@ -84,25 +84,19 @@ impl OutQueue {
         if self.cutter.is_some() {
             return Next::Fragment;
         }
-        let mut at = self.run.front();
-        let mut fits = 0;
-        while fits < self.len as usize {
-            let left = self.len as usize - fits;
-            let Ok(Some((len, prefix))) = at.peek_prefix(pool, left) else { break };
-            let whole = prefix + len;
-            if fits + whole > room {
-                if fits == 0 && whole > room_max {
-                    self.cutter = Some(Cutter::new(self.next_id, len as u32));
-                    self.next_id = self.next_id.wrapping_add(1);
-                    self.consume(pool, quota, prefix);
-                    return Next::Fragment;
-                }
-                break;
-            }
-            fits += whole;
-            at.skip(pool, whole);
+        let (front, len) = (self.run.front(), self.len as usize);
+        let fit = front.fit(pool, len, room);
+        if fit > 0 {
+            return Next::Whole(fit);
         }
-        if fits == 0 { Next::Later } else { Next::Whole(fits) }
+        let Ok(Some((len, prefix))) = front.peek_prefix(pool, len) else { return Next::Later };
+        if prefix + len <= room_max {
+            return Next::Later;
+        }
+        self.cutter = Some(Cutter::new(self.next_id, len as u32));
+        self.next_id = self.next_id.wrapping_add(1);
+        self.consume(pool, quota, prefix);
+        Next::Fragment
     }
 
     /// Moves the next `out.len()` bytes of whole messages, as [`Self::next`] counted them, to `out`.

@@ -29,11 +29,21 @@ impl core::iter::FusedIterator for Messages<'_> {}
 /// `bytes`, if they are whole prefixed messages.
 #[inline]
 pub(super) fn whole_messages(bytes: &[u8]) -> Result<&[u8], Malformed> {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        (_, rest) = split_message(rest).ok_or(Malformed::Messages)?;
+    let mut at = 0;
+    while let Some(&first) = bytes.get(at) {
+        at += match first {
+            0..0x80 => 1 + usize::from(first),
+            _ => long_message_len(bytes, at)?,
+        };
     }
-    Ok(bytes)
+    if at == bytes.len() { Ok(bytes) } else { Err(Malformed::Messages) }
+}
+
+/// Length of the prefixed message at `at`, whose prefix is longer than a byte.
+fn long_message_len(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let (_, after) = split_message(rest).ok_or(Malformed::Messages)?;
+    Ok(rest.len() - after.len())
 }
 
 /// The first prefixed message of `bytes`, and what follows it.
