@@ -755,6 +755,8 @@ impl Peer {
             if at <= now {
                 self.loss.on_probe_timeout();
                 self.probe_due = true;
+                // A client that was never heard may still wait for ACCEPT.
+                self.accept_due |= !self.is_client && self.received.largest().is_none();
             }
         }
         if self.liveness.poll_ping(now) {
