@@ -175,11 +175,27 @@ mod tests {
                 prop_assert_eq!(sent.in_flight(), model.values().sum::<u32>());
                 prop_assert_eq!(records.ledger().in_use() as usize, model.len());
             }
-            while let Some(link) = sent.pop(&mut records) {
-                prop_assert_eq!(Some(u64::from(records[link].number)), model.keys().next().map(|n| n & 0xFFFF_FFFF));
-                model.pop_first();
+            // In the end they go one by one, those whose length is wanted before others.
+            for turn in 0u16.. {
+                let is_wanted = |size: u32| size % 4 == u32::from(turn % 4);
+                let first = model.iter().find(|&(_, &size)| is_wanted(size)).or(model.iter().next());
+                let Some((&number, _)) = first else { break };
+                let size = |records: &Slots<'_, Record>, link: Link| u32::from(records[link].size);
+                let link = if turn % 5 == 0 {
+                    let link = sent.pop(&mut records).unwrap();
+                    prop_assert_eq!(Some(size(&records, link)), model.pop_first().map(|(_, size)| size));
+                    link
+                } else {
+                    let wanted = |records: &Slots<'_, Record>, link| is_wanted(size(records, link));
+                    let link = sent.pop_wanted(&mut records, wanted).unwrap();
+                    prop_assert_eq!(Some(size(&records, link)), model.remove(&number));
+                    link
+                };
                 records.give(&mut quota, link);
+                prop_assert_eq!(sent.in_flight(), model.values().sum::<u32>());
             }
+            prop_assert!(sent.is_empty());
+            prop_assert_eq!(sent.pop(&mut records), None);
             prop_assert!(model.is_empty());
         }
 

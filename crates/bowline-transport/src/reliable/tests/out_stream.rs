@@ -215,6 +215,8 @@ impl World {
             let (from, to) = (self.distance(start).max(base), self.distance(end));
             let unacked = self.out.unacked(start, end);
             assert_eq!(unacked.is_some(), from < to);
+            let first = self.distance(start) <= base && base < to;
+            assert_eq!(self.out.is_first(start, end), first);
             let Some((start, end)) = unacked else { continue };
             let mut bytes = vec![0; end.wrapping_sub(start) as usize];
             let pool = Pool::new(&mut self.memory.bytes, &mut self.memory.pool);
