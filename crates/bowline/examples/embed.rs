@@ -2,9 +2,10 @@
 //! standard library: `cargo run -p bowline --example embed`.
 
 use bowline::{ChannelId, Config, Event, Heap, Instant, Limits, Machine, Messages, Mode, Outgoing};
-use std::net::{SocketAddr, UdpSocket};
+use core::net::SocketAddr;
+use std::net::UdpSocket;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Failure = Box<dyn core::error::Error + Send + Sync>;
 
 fn run(name: &str, socket: UdpSocket, server: Option<SocketAddr>) -> Result<(), Failure> {
     let start = std::time::Instant::now();
@@ -23,7 +24,7 @@ fn run(name: &str, socket: UdpSocket, server: Option<SocketAddr>) -> Result<(), 
         }
         // What arrives comes in, until the next deadline.
         let wait = endpoint.poll_timeout().map_or(100_000, |due| (due - now()).as_micros());
-        socket.set_read_timeout(Some(std::time::Duration::from_micros(wait.max(1))))?;
+        socket.set_read_timeout(Some(core::time::Duration::from_micros(wait.max(1))))?;
         if let Ok((len, from)) = socket.recv_from(&mut buf) {
             let from = bowline::Address::from(from).into();
             let _ = endpoint.handle_datagram(now(), from, &mut buf[..len]);
@@ -41,7 +42,10 @@ fn run(name: &str, socket: UdpSocket, server: Option<SocketAddr>) -> Result<(), 
                         println!("{name}: {}", String::from_utf8_lossy(&message.to_vec()));
                     }
                 }
-                Event::Disconnected(_, reason) => return Ok(println!("{name}: {reason}")),
+                Event::Disconnected(_, reason) => {
+                    println!("{name}: {reason}");
+                    return Ok(());
+                }
                 _ => {}
             }
         }
