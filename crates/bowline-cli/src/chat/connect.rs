@@ -1,7 +1,7 @@
 //! The side that calls.
 
 use core::net::SocketAddr;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use bowline::{
     CloseReason, DisconnectReason, Driver, Endpoint, Event, Heap, Instant, Messages, Outgoing,
@@ -17,24 +17,18 @@ use crate::Failure;
 /// Talks to a server until the input ends, somebody closes, or it fails.
 pub(crate) fn connect(options: &ConnectOptions) -> Result<(), Failure> {
     let addresses = resolve(&options.address)?;
-    let server =
-        *addresses.first().ok_or_else(|| format!("{:?} has no address", options.address))?;
     let interrupted = interruption()?;
-    let mut call = Call::new(options, server)?;
     let mut keyboard = Keyboard::new();
-    loop {
-        call.driver.drive(&mut call.endpoint, Some(TYPED_WAIT))?;
-        if let Some(reason) = call.poll_end()? {
-            return call.verdict(reason);
-        }
-        if interrupted.load(Ordering::Relaxed) {
-            call.hang_up();
-        }
-        call.say_what_is_typed(&mut keyboard)?;
-        if call.give_up_at.is_some_and(|at| at <= call.driver.now()) {
-            call.endpoint.close(call.driver.now(), call.server, CloseReason(0));
+    // A name may stand for several addresses, and the server listen at one of them.
+    for address in &addresses {
+        let mut call = Call::new(options, *address)?;
+        match call.run(&mut keyboard, &interrupted)? {
+            DisconnectReason::ConnectTimedOut => {}
+            reason => return call.verdict(reason),
         }
     }
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    Err(format!("nobody answered at {}", addresses.join(" or ")).into())
 }
 
 struct Call {
@@ -74,6 +68,27 @@ impl Call {
             typist: Typist::default(),
             line: None,
         })
+    }
+
+    /// Talks; why the session ended.
+    fn run(
+        &mut self,
+        keyboard: &mut Keyboard,
+        interrupted: &AtomicBool,
+    ) -> Result<DisconnectReason, Failure> {
+        loop {
+            self.driver.drive(&mut self.endpoint, Some(TYPED_WAIT))?;
+            if let Some(reason) = self.poll_end()? {
+                return Ok(reason);
+            }
+            if interrupted.load(Ordering::Relaxed) {
+                self.hang_up();
+            }
+            self.say_what_is_typed(keyboard)?;
+            if self.give_up_at.is_some_and(|at| at <= self.driver.now()) {
+                self.endpoint.close(self.driver.now(), self.server, CloseReason(0));
+            }
+        }
     }
 
     /// Reads what there is to read; why the session ended, if it did.
