@@ -6,11 +6,13 @@
 //!   follows from a [`scenario`], and that from one seed.
 //! - [`mutant`]: endpoints that are wrong on purpose. The models must tell.
 //! - [`stage`]: endpoints for tests that say themselves what happens.
+//! - [`rogue`]: a peer that speaks the protocol and keeps none of its rules.
 //! - [`soak`]: world after world, for as long as one likes.
 
 pub mod memory;
 pub mod mutant;
 pub mod oracle;
+pub mod rogue;
 pub mod scenario;
 pub mod soak;
 pub mod stage;
