@@ -186,8 +186,8 @@ impl ReceiveCredit {
 
 /// How many blocks of `block_len` bytes hold `credit` bytes, wherever in a block they begin.
 pub const fn blocks_for(credit: u32, block_len: usize) -> u32 {
-    let block_len = if block_len == 0 { 1 } else { block_len as u32 };
-    credit.div_ceil(block_len) + 1
+    let block_len = block_len as u32;
+    credit.div_ceil(if block_len == 0 { 1 } else { block_len }).saturating_add(1)
 }
 
 /// What an attempt to raise the limit may take.

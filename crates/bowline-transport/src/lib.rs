@@ -58,7 +58,7 @@
 //!
 //! Read a clock, draw a random number, touch a socket, allocate, parse or write a datagram, call
 //! back, or panic on any input in a release build. Nothing here waits: what takes time names the
-//! instant at which to ask again. When memory is short, the answer says so and nothing was changed.
+//! instant at which to ask again. What takes memory can be asked beforehand whether there is enough.
 //!
 //! Not here yet: congestion controllers that yield (there is the [seam](congestion::Controller) and
 //! a fixed window), pacing, a path MTU search, redundancy.
