@@ -766,8 +766,7 @@ impl Peer {
         if core::mem::take(&mut self.tell_connected) {
             return Some(Event::Connected(id));
         }
-        if core::mem::take(&mut self.tell_readable) && !matches!(self.phase, Phase::Closing { .. })
-        {
+        if core::mem::take(&mut self.tell_readable) {
             return Some(Event::Readable(id));
         }
         if core::mem::take(&mut self.tell_writable) && matches!(self.phase, Phase::Open) {

@@ -760,7 +760,9 @@ impl Peer {
             }
         }
         if self.liveness.poll_ping(now) {
-            self.ping_due = true;
+            // A probe that carries what the stream waits for, when its own time is still far.
+            self.probe_due |= !self.sent.is_empty();
+            self.ping_due |= self.sent.is_empty();
         }
         if self.reassembly.deadline().is_some_and(|at| at <= now) {
             let given_up = self.reassembly.expire(

@@ -616,7 +616,8 @@ impl Peer {
         self.phase = Phase::Vacant;
     }
 
-    /// This side begins to say goodbye.
+    /// This side begins to say goodbye. What has arrived can still be read until the application knows
+    /// that the session is over; what arrives from now on is not taken in.
     pub(crate) fn begin_close(
         &mut self,
         memory: &mut Memory<'_>,
@@ -626,7 +627,6 @@ impl Peer {
         reason: DisconnectReason,
     ) {
         self.clear_sending(memory);
-        self.clear_receiving(memory);
         self.ended = Some(reason);
         self.finishing = None;
         self.phase = Phase::Closing { cause, tries: 0 };

@@ -119,9 +119,6 @@ impl Peer {
 
     fn find_message(&mut self, memory: &mut Memory<'_>, context: &Context) -> Option<Found> {
         self.release_held(memory, context);
-        if matches!(self.phase, Phase::Vacant | Phase::Closing { .. }) {
-            return None;
-        }
         while let Some(link) = self.notes.head.some() {
             let message = match Note::of(&memory.records[link]) {
                 Note::Inbox { channel, ordered, left } => {

@@ -6,8 +6,8 @@ use bowline_transport::record::Record;
 use bowline_transport::reliable::Ranges;
 use bowline_transport::unreliable::Next;
 use bowline_wire::native::{
-    AckForm, CloseCause, DataHead, DataKind, Frame, Integrity, PacketHead, TRAILER_LEN,
-    emit_ack_ranges, emit_ack_short,
+    ACK_RANGES_MAX, AckForm, CloseCause, DataHead, DataKind, Frame, Integrity, PacketHead,
+    TRAILER_LEN, emit_ack_ranges, emit_ack_short,
 };
 use bowline_wire::{NoRoom, Writer, varint};
 
@@ -228,8 +228,10 @@ impl Peer {
             let (form, len) = if small { (AckForm::Ranges1, 1) } else { (AckForm::Ranges2, 2) };
             let room = (packet.writer.room() / 2).max(8);
             let ranges = self.received.ranges();
-            let all = ranges.clone().take(room / 8).count() < room / 8;
-            if emit_ack_ranges(&mut packet.writer, len, delay, ranges.take(32), room).is_err() {
+            // A range takes 8 bytes at most, and what comes before them 4.
+            let fit = (room.saturating_sub(4) / 8).min(ACK_RANGES_MAX);
+            let all = ranges.clone().take(fit + 1).count() <= fit;
+            if emit_ack_ranges(&mut packet.writer, len, delay, ranges, room).is_err() {
                 return Ok(());
             }
             (form, all)
