@@ -122,17 +122,17 @@ impl Peer {
         while let Some(link) = self.notes.head.some() {
             let message = match Note::of(&memory.records[link]) {
                 Note::Inbox { channel, ordered, left } => {
-                    self.from_inbox(memory, channel, ordered, left)
+                    self.inbox_message(memory, channel, ordered, left)
                 }
-                Note::Stream { domain, upto } => self.from_stream(memory, context, domain, upto),
-                Note::Assembly(assembly) => self.from_assembly(memory, assembly),
+                Note::Stream { domain, upto } => self.stream_message(memory, context, domain, upto),
+                Note::Assembly(assembly) => self.assembly_message(memory, assembly),
             };
             if message.is_some() {
                 return message;
             }
             self.pop_note(memory);
         }
-        self.from_unnoted(memory, context)
+        self.unnoted_message(memory, context)
     }
 
     fn pop_note(&mut self, memory: &mut Memory<'_>) {
@@ -145,7 +145,7 @@ impl Peer {
 
     /// The next message of a stream that no note tells of, since there was no record for one. There may
     /// still be none.
-    fn from_unnoted(&mut self, memory: &mut Memory<'_>, context: &Context) -> Option<Found> {
+    fn unnoted_message(&mut self, memory: &mut Memory<'_>, context: &Context) -> Option<Found> {
         let mut at = if self.unnoted { self.domains } else { Link::NONE };
         while let Some(link) = at.some() {
             let domain = &memory.domains[link];
@@ -153,7 +153,7 @@ impl Peer {
             let Lane::Reliable { stream, .. } = &domain.lane else { continue };
             let upto = stream.base();
             if stream.readable() > 0 && stream.may_be_complete() {
-                let message = self.from_stream(memory, context, link, upto);
+                let message = self.stream_message(memory, context, link, upto);
                 if message.is_some() {
                     return message;
                 }
@@ -163,7 +163,7 @@ impl Peer {
         None
     }
 
-    fn from_inbox(
+    fn inbox_message(
         &mut self,
         memory: &Memory<'_>,
         channel: u8,
@@ -181,7 +181,7 @@ impl Peer {
         Some(found)
     }
 
-    fn from_stream(
+    fn stream_message(
         &mut self,
         memory: &mut Memory<'_>,
         context: &Context,
@@ -217,7 +217,7 @@ impl Peer {
         }
     }
 
-    fn from_assembly(&mut self, memory: &mut Memory<'_>, link: Link) -> Option<Found> {
+    fn assembly_message(&mut self, memory: &mut Memory<'_>, link: Link) -> Option<Found> {
         let message = &memory.assemblies[link];
         let mode = if message.ordered() { Mode::UnreliableOrdered } else { Mode::Unreliable };
         let found = Found {

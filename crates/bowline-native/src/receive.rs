@@ -497,7 +497,7 @@ impl Peer {
                 }
                 Frame::Reliable { channel, offset, data } => {
                     let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
-                    moved |= self.on_stream(memory, context, now, number, link, offset, data);
+                    moved |= self.on_stream(memory, context, number, link, offset, data);
                 }
                 _ => {}
             }
@@ -610,7 +610,6 @@ impl Peer {
         &mut self,
         memory: &mut Memory<'_>,
         context: &Context,
-        now: Instant,
         number: u64,
         link: Link,
         offset: Offset,
@@ -630,7 +629,7 @@ impl Peer {
         let moved = written == Ok(true);
         domain.moved |= moved;
         if moved && self.long == link {
-            self.long_moved = context.clock.attended(now);
+            self.long_moved = context.clock.attended(context.now);
         }
         moved
     }
