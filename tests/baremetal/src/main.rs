@@ -11,6 +11,7 @@ mod ground;
 mod input;
 mod native;
 mod outside;
+mod transport;
 mod wire;
 
 use input::Input;
@@ -18,6 +19,7 @@ use input::Input;
 fn run() {
     let mut input = Input;
     ground::exercise(&mut input);
+    transport::exercise(&mut input);
     wire::exercise(&mut input);
     native::exercise(&mut input);
     #[cfg(feature = "planted-panic")]
