@@ -6,9 +6,7 @@ use clap::{Args, ValueEnum};
 /// Who talks to whom at all.
 const APPLICATION: u64 = 0x626f_776c_696e_65c4;
 
-/// Listens on ADDRESS and prints what is said. Typed lines are said to everybody who is connected:
-/// reliably, or with /u in front unreliably, or with /o unreliably but in order. /c N sets the channel.
-/// Ctrl-C closes all sessions. The end of the input does not.
+/// For the side that is called.
 #[derive(Args, Debug)]
 pub(crate) struct ServeOptions {
     /// Where to listen, as HOST:PORT
@@ -20,9 +18,7 @@ pub(crate) struct ServeOptions {
     session: SessionOptions,
 }
 
-/// Connects to ADDRESS and prints what is said. Typed lines are said to the server: reliably, or with
-/// /u in front unreliably, or with /o unreliably but in order. /c N sets the channel. At the end of the
-/// input, or at Ctrl-C, the session closes once everything has arrived.
+/// For the side that calls.
 #[derive(Args, Debug)]
 pub(crate) struct ConnectOptions {
     /// Who to connect to, as HOST:PORT

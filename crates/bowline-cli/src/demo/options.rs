@@ -7,10 +7,7 @@ use clap::Args;
 
 use super::relay::Weather;
 
-/// Runs one server, several clients and a bad network between them on this machine. Every mode is used on
-/// three channels in both directions, with messages from 1 byte to 1 MiB (reliable), 16 KiB
-/// (unreliable-ordered) and 4 KiB (unreliable). All that is delivered is compared with what was sent, byte
-/// by byte. Exits with 1 if a promise of a mode was broken, and with 2 if nothing came of it.
+/// For the demonstration.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// Datagrams that are lost, in each direction
