@@ -295,6 +295,8 @@ impl World {
             .with_payload_max(self.scenario.link.payload_max);
         self.net.set_default_link(kind);
         self.age = Age::Settling;
+        // What is on its way arrives, in whatever mode.
+        self.run_until(self.net.now() + Duration::from_secs(1))?;
         let mut progress = (self.net.now(), self.oracle.delivered());
         while self.net.now() < progress.0 + SETTLE_MAX {
             if self.unsettled().is_empty() {

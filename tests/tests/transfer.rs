@@ -9,12 +9,12 @@ use proptest::prelude::*;
 
 #[test]
 fn a_perfect_link_delivers() {
-    for case in cases!("a_perfect_link_delivers", 0, 4) {
+    for case in cases!("a_perfect_link_delivers", 0, 40) {
         replay_on_panic!(case);
         let link = Link::PERFECT.with_delay(Duration::from_millis(10));
         let mut scenario = Scenario::pair(case.seed(), [Kind::Heap, Kind::Heap], link);
         // Short enough for what a receiver keeps of messages in parts.
-        scenario.longest = [64 * 1024, 4_000, 4_000];
+        scenario.longest = [64 * 1024, 16 * 1024, 4 * 1024];
         let tally = world::run(&scenario);
         assert!(tally.sent > 500, "{tally:?}");
         assert_eq!(tally.delivered, tally.sent, "{tally:?}: in whatever mode");

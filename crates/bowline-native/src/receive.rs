@@ -386,11 +386,35 @@ impl Peer {
         plan.any_fragment = true;
         plan.records += 1;
         match checked {
-            Ok(()) => Ok(()),
+            Ok(()) => self.check_lent(memory, fragment, &plan.fragments),
             Err(fragments::Refused::Full) => Err(self.short_of(memory, &plan.fragments, blocks)),
             Err(fragments::Refused::TooLong) => Err(DropReason::OverLimit.into()),
             Err(_) => Err(DropReason::Malformed.into()),
         }
+    }
+
+    /// Whether memory that can grow should, so that a new message costs no older one.
+    fn check_lent(
+        &self,
+        memory: &Memory<'_>,
+        fragment: &Fragment<'_>,
+        plan: &fragments::Plan,
+    ) -> Result<(), Failed> {
+        let (places, pool) = (&memory.assemblies, &memory.pool);
+        if self.reassembly.knows(places, fragment) {
+            return Ok(());
+        }
+        let messages = plan.messages() as usize;
+        let may_have = places.ledger().available(&self.assembly_quota) as usize;
+        if places.vacant() < messages && may_have >= messages {
+            return Err(Failed::Short(Need::Assembly));
+        }
+        let blocks = plan.blocks() as usize;
+        let may_have = pool.ledger().available(&self.inbox_blocks) as usize;
+        if pool.vacant() < blocks && may_have >= blocks {
+            return Err(Failed::Short(Need::Blocks(blocks)));
+        }
+        Ok(())
     }
 
     /// What is missing for the messages of `plan` and for one more, of `blocks` blocks: of what this

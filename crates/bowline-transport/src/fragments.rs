@@ -186,6 +186,11 @@ impl Reassembly {
         Ok(())
     }
 
+    /// Whether other fragments of the same message are here.
+    pub fn knows(&self, slots: &Slots<'_, Assembly>, fragment: &Fragment<'_>) -> bool {
+        self.find(slots, Key::of(fragment)).is_some()
+    }
+
     /// Puts the bytes of `fragment` in their place. Those that are there already stay as they
     /// are.
     ///
