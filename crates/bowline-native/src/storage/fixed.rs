@@ -1,0 +1,115 @@
+//! Memory sized at compile time.
+
+use bowline_core::{Entry, Link, Schedule, Slot};
+use bowline_transport::fragments::Assembly;
+use bowline_transport::record::Record;
+
+use super::{Capacity, Control, Parts, Slices, Storage};
+use crate::domain::Domain;
+use crate::peer::Peer;
+use crate::reply::Reply;
+
+/// Messages in reassembly for which [`Fixed`] has room, per peer.
+const ASSEMBLIES_PER_PEER: usize = 1;
+
+/// Memory for `PEERS` sessions of `CHANNELS` channels, sized at compile time and fit for a `static`.
+///
+/// `RECORDS` records of 40 bytes and `BLOCKS` blocks of `BLOCK_LEN` bytes (4 of them overhead) are
+/// shared by all sessions. `size_of::<Fixed<..>>()` is all the memory an endpoint takes besides
+/// [`crate::Endpoint`] itself.
+#[derive(Debug)]
+pub struct Fixed<
+    const PEERS: usize,
+    const CHANNELS: usize,
+    const RECORDS: usize,
+    const BLOCKS: usize,
+    const BLOCK_LEN: usize = 128,
+> {
+    peers: [Peer; PEERS],
+    domains: [[[Domain; 3]; CHANNELS]; PEERS],
+    records: [Record; RECORDS],
+    assemblies: [[Assembly; ASSEMBLIES_PER_PEER]; PEERS],
+    bytes: [[u8; BLOCK_LEN]; BLOCKS],
+    table: [[[Link; 3]; CHANNELS]; PEERS],
+    index: [[Link; 2]; PEERS],
+    deadlines: [Entry; PEERS],
+    places: [u32; PEERS],
+    replies: [Reply; 4],
+    control: Control,
+}
+
+impl<
+    const PEERS: usize,
+    const CHANNELS: usize,
+    const RECORDS: usize,
+    const BLOCKS: usize,
+    const BLOCK_LEN: usize,
+> Fixed<PEERS, CHANNELS, RECORDS, BLOCKS, BLOCK_LEN>
+{
+    /// Unused memory.
+    pub const fn new() -> Self {
+        const { assert!(PEERS > 0 && CHANNELS > 0 && CHANNELS <= 256 && BLOCK_LEN >= 16) };
+        Self {
+            peers: [const { Peer::VACANT }; PEERS],
+            domains: [const { [const { [const { Domain::VACANT }; 3] }; CHANNELS] }; PEERS],
+            records: [Record::VACANT; RECORDS],
+            assemblies: [const { [const { Assembly::VACANT }; ASSEMBLIES_PER_PEER] }; PEERS],
+            bytes: [[0; BLOCK_LEN]; BLOCKS],
+            table: [[[Link::NONE; 3]; CHANNELS]; PEERS],
+            index: [[Link::NONE; 2]; PEERS],
+            deadlines: [Entry::NONE; PEERS],
+            places: [Schedule::UNPLACED; PEERS],
+            replies: [Reply::VACANT; 4],
+            control: Control::new(&Capacity {
+                peers: PEERS as u32,
+                domains: (PEERS * CHANNELS * 3) as u32,
+                records: RECORDS as u32,
+                assemblies: (PEERS * ASSEMBLIES_PER_PEER) as u32,
+                blocks: BLOCKS as u32,
+                block_len: BLOCK_LEN as u32,
+            }),
+        }
+    }
+}
+
+impl<
+    const PEERS: usize,
+    const CHANNELS: usize,
+    const RECORDS: usize,
+    const BLOCKS: usize,
+    const BLOCK_LEN: usize,
+> Default for Fixed<PEERS, CHANNELS, RECORDS, BLOCKS, BLOCK_LEN>
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<
+    const PEERS: usize,
+    const CHANNELS: usize,
+    const RECORDS: usize,
+    const BLOCKS: usize,
+    const BLOCK_LEN: usize,
+> Storage for Fixed<PEERS, CHANNELS, RECORDS, BLOCKS, BLOCK_LEN>
+{
+    #[inline]
+    fn parts(&mut self) -> Parts<'_> {
+        Parts::new(
+            Slices {
+                peers: &mut self.peers,
+                domains: self.domains.as_flattened_mut().as_flattened_mut(),
+                records: &mut self.records,
+                assemblies: self.assemblies.as_flattened_mut(),
+                bytes: self.bytes.as_flattened_mut(),
+                table: self.table.as_flattened_mut(),
+                index: self.index.as_flattened_mut(),
+                deadlines: &mut self.deadlines,
+                places: &mut self.places,
+                replies: &mut self.replies,
+            },
+            &mut self.control,
+            CHANNELS,
+        )
+    }
+}
