@@ -91,19 +91,22 @@ impl<'m> Pool<'m> {
 
     /// Takes a block with unspecified contents and no successor.
     pub fn take(&mut self, quota: &mut Quota) -> Option<BlockId> {
-        let recycled = self.control.free.is_some();
-        let block = if recycled { self.control.free } else { Link::new(self.control.fresh) };
-        if block.index() >= self.bytes.len() / self.control.stride.max(1) as usize
-            || !self.control.ledger.take(quota, 1)
-        {
+        let control = &mut *self.control;
+        let recycled = control.free.is_some();
+        let block = if recycled { control.free } else { Link::new(control.fresh) };
+        let stride = control.stride as usize;
+        let start = block.index().checked_mul(stride)?;
+        let whole = self.bytes.get_mut(start..start.checked_add(stride)?)?;
+        let link = whole.first_chunk_mut::<LINK_LEN>()?;
+        if !control.ledger.take(quota, 1) {
             return None;
         }
         if recycled {
-            self.control.free = self.next(block);
+            control.free = Link::new(u32::from_le_bytes(*link));
         } else {
-            self.control.fresh += 1;
+            control.fresh += 1;
         }
-        self.set_next(block, Link::NONE);
+        *link = (Link::NONE.index() as u32).to_le_bytes();
         Some(block)
     }
 

@@ -1,6 +1,6 @@
 //! One channel in one mode: what waits to be sent, and what has arrived.
 
-use bowline_core::{ChannelId, Link, Mode, Pool, Slot};
+use bowline_core::{ChannelId, Link, Mode, Pool, Quota, Slot};
 use bowline_transport::reliable::{InStream, OutStream};
 use bowline_transport::scheduler::{Member, Place};
 use bowline_transport::unreliable::{OrderFilter, OutQueue};
@@ -48,12 +48,45 @@ impl Domain {
         self.pending.is_queued()
     }
 
+    /// How many more blocks `len` more bytes to send would take.
+    #[inline]
+    pub(crate) fn blocks_needed(&self, pool: &Pool<'_>, len: usize) -> usize {
+        match &self.lane {
+            Lane::Unreliable { out } | Lane::Ordered { out, .. } => out.blocks_needed(pool, len),
+            Lane::Reliable { out, .. } => out.blocks_needed(pool, len),
+        }
+    }
+
+    /// Appends bytes to what waits to be sent; there is room for them ([`Self::blocks_needed`]).
+    #[inline]
+    pub(crate) fn append(&mut self, pool: &mut Pool<'_>, quota: &mut Quota, bytes: &[u8]) {
+        match &mut self.lane {
+            Lane::Unreliable { out } | Lane::Ordered { out, .. } => out.append(pool, quota, bytes),
+            Lane::Reliable { out, .. } => out.append(pool, quota, bytes),
+        }
+    }
+
     /// Appends a short message, if it fits into the last block.
     #[inline(always)]
     pub(crate) fn append_short(&mut self, pool: &mut Pool<'_>, message: &[u8]) -> bool {
         match &mut self.lane {
             Lane::Unreliable { out } | Lane::Ordered { out, .. } => out.append_short(pool, message),
             Lane::Reliable { out, .. } => out.append_short(pool, message),
+        }
+    }
+
+    /// Appends a short message in a block of its own, if the last one is full to the end.
+    pub(crate) fn append_short_anew(
+        &mut self,
+        pool: &mut Pool<'_>,
+        quota: &mut Quota,
+        message: &[u8],
+    ) -> bool {
+        match &mut self.lane {
+            Lane::Unreliable { out } | Lane::Ordered { out, .. } => {
+                out.append_short_anew(pool, quota, message)
+            }
+            Lane::Reliable { out, .. } => out.append_short_anew(pool, quota, message),
         }
     }
 

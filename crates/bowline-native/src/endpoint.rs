@@ -3,7 +3,7 @@
 use bowline_core::{
     Address, BufferTooShort, CancelError, CloseReason, DisconnectReason, DropReason, Event,
     Incoming, Instant, Link, Machine, Messages, Outgoing, PeerId, Quota, Received, RefuseReason,
-    SendError, Tag, Transmit,
+    SendError, Slots, Tag, Transmit,
 };
 use bowline_crypto::KeyedMac;
 use bowline_transport::credit;
@@ -82,6 +82,10 @@ pub(crate) struct Context {
     /// Blocks that no window grows into, so that the longest message that may be sent always fits
     /// in the end.
     pub(crate) send_blocks: u32,
+    /// Most blocks that one peer's unsent and unacknowledged messages may take.
+    pub(crate) send_blocks_max: u32,
+    /// Longest message that this side has memory to send, in bytes.
+    pub(crate) message_max: usize,
     /// Bits of a connection id that tell the slot.
     pub(crate) slot_bits: u32,
 }
@@ -179,6 +183,11 @@ impl<S: Storage> Endpoint<S> {
         let common = parts.memory.pool.ledger().limit() - promise.blocks() * peers;
         config.fit_memory(common, block_len);
         let long_blocks = credit::blocks_for(config.reliable_max, block_len).min(common);
+        let send_blocks = (common - long_blocks) / 2;
+        let send_blocks_max = (config.send_max / block_len.max(1) as u32).max(1);
+        // What can be had in the end, whatever windows have grown.
+        let own = send_blocks_max.min(send_blocks + promise.send_blocks);
+        let message_max = (own as usize).saturating_mul(block_len).saturating_sub(4);
         let mut random = Random::new(mac, seed);
         let hash = AddressHash { mac, key: random.next_key() };
         let cookies = Cookies { mac, key: random.next_key() };
@@ -196,7 +205,9 @@ impl<S: Storage> Endpoint<S> {
                 cookies,
                 promise,
                 long_blocks,
-                send_blocks: (common - long_blocks) / 2,
+                send_blocks,
+                send_blocks_max,
+                message_max,
                 slot_bits,
             },
             lines: Lines::EMPTY,
@@ -231,7 +242,7 @@ impl<S: Storage> Endpoint<S> {
     /// What passed between this side and `peer`.
     pub fn peer_statistics(&mut self, peer: PeerId) -> Option<PeerStatistics> {
         let parts = self.storage.parts();
-        let link = find(&parts, peer)?;
+        let link = find(&parts.peers, peer)?;
         Some(parts.peers[link].statistics)
     }
 
@@ -239,7 +250,7 @@ impl<S: Storage> Endpoint<S> {
     /// were dropped.
     pub fn messages_late(&mut self, peer: PeerId, channel: bowline_core::ChannelId) -> Option<u32> {
         let parts = self.storage.parts();
-        let link = find(&parts, peer)?;
+        let link = find(&parts.peers, peer)?;
         let mode = bowline_core::Mode::UnreliableOrdered;
         let domain = parts.memory.domain(link.index(), channel.0, mode);
         let lane = domain.map(|domain| &parts.memory.domains[domain].lane);
@@ -253,7 +264,7 @@ impl<S: Storage> Endpoint<S> {
     pub fn path(&mut self, peer: PeerId) -> Option<PathState> {
         use bowline_transport::congestion::Controller;
         let parts = self.storage.parts();
-        let peer = &parts.peers[find(&parts, peer)?];
+        let peer = &parts.peers[find(&parts.peers, peer)?];
         let mut queued = 0u32;
         let mut at = peer.domains;
         while let Some(link) = at.some() {
@@ -275,15 +286,15 @@ impl<S: Storage> Endpoint<S> {
     /// The address of `peer`.
     pub fn address(&mut self, peer: PeerId) -> Option<Address> {
         let parts = self.storage.parts();
-        let link = find(&parts, peer)?;
+        let link = find(&parts.peers, peer)?;
         Some(parts.peers[link].address)
     }
 
     /// Longest message that can be sent to `peer` in this mode now and later, in bytes.
     pub fn message_max(&mut self, peer: PeerId, mode: bowline_core::Mode) -> Option<usize> {
         let parts = self.storage.parts();
-        let link = find(&parts, peer)?;
-        parts.peers[link].message_max(&parts.memory, &self.context, mode)
+        let link = find(&parts.peers, peer)?;
+        parts.peers[link].message_max(&self.context, mode)
     }
 
     /// How much of the memory is in use.
@@ -345,7 +356,7 @@ impl<S: Storage> Endpoint<S> {
     ) -> Result<(), UnknownPeer> {
         let now = self.enter(now);
         let mut parts = self.storage.parts();
-        let link = find(&parts, peer).ok_or(UnknownPeer)?;
+        let link = find(&parts.peers, peer).ok_or(UnknownPeer)?;
         let peer = &mut parts.peers[link];
         if !matches!(peer.phase, Phase::Open) || peer.finishing.is_some() {
             return Err(UnknownPeer);
@@ -371,7 +382,7 @@ impl<S: Storage> Endpoint<S> {
     }
 
     /// Lets expired timers act.
-    #[inline]
+    #[inline(never)]
     fn fire(&mut self, now: Instant) {
         let mut parts = self.storage.parts();
         while let Some((slot, _)) = parts.schedule.earliest().filter(|(_, at)| *at <= now) {
@@ -489,10 +500,14 @@ impl<S: Storage> Endpoint<S> {
         to: PeerId,
         message: &Outgoing<'_>,
     ) -> Result<(), SendError> {
+        let Self { storage, lines, context, .. } = self;
+        if storage.parts().send_anew(lines, context, to, message) {
+            return Ok(());
+        }
         self.enter(now);
         loop {
             let mut parts = self.storage.parts();
-            let link = find(&parts, to).ok_or(SendError::UnknownPeer)?;
+            let link = find(&parts.peers, to).ok_or(SendError::UnknownPeer)?;
             let peer = &mut parts.peers[link];
             match peer.send(&mut parts.memory, &self.context, link.index(), message) {
                 Ok(()) => {
@@ -519,7 +534,7 @@ impl<S: Storage> Endpoint<S> {
     #[inline(never)]
     fn recv_any(&mut self, from: PeerId) -> Option<Found> {
         let mut parts = self.storage.parts();
-        let link = find(&parts, from)?;
+        let link = find(&parts.peers, from)?;
         let peer = &mut parts.peers[link];
         let message = peer.next_message(&mut parts.memory, &self.context);
         self.freed = Freed::ALL;
@@ -554,7 +569,7 @@ impl<S: Storage> Endpoint<S> {
             self.lines.blocked.pop(&mut parts.peers);
             let peer = &mut parts.peers[link];
             let open = matches!(peer.phase, Phase::Open);
-            let room = peer.has_send_room(&parts.memory, &self.context, peer.wanted_blocks);
+            let room = peer.has_send_room(&parts.memory.pool, &self.context, peer.wanted_blocks);
             if open && room {
                 peer.tell_writable = true;
                 self.lines.tell(&mut parts.peers, link);
@@ -595,7 +610,9 @@ impl<S: Storage> Machine for Endpoint<S> {
         buf: &mut [u8],
     ) -> Result<Option<Transmit>, BufferTooShort> {
         let now = self.enter(now);
-        self.fire(now);
+        if self.storage.parts().schedule.earliest().is_some_and(|(_, at)| at <= now) {
+            self.fire(now);
+        }
         if core::mem::take(&mut self.freed.starved) && !self.lines.starved.is_empty() {
             self.feed_starved(now);
         }
@@ -638,7 +655,7 @@ impl<S: Storage> Messages for Endpoint<S> {
     }
 
     fn cancel(&mut self, to: PeerId, _tag: Tag) -> Result<(), CancelError> {
-        match find(&self.storage.parts(), to) {
+        match find(&self.storage.parts().peers, to) {
             Some(_) => Err(CancelError::Unsupported),
             None => Err(CancelError::UnknownPeer),
         }
@@ -689,7 +706,7 @@ impl<S: Storage> Messages for Endpoint<S> {
     fn close(&mut self, now: Instant, peer: PeerId, reason: CloseReason) {
         let now = self.enter(now);
         let mut parts = self.storage.parts();
-        let Some(link) = find(&parts, peer) else { return };
+        let Some(link) = find(&parts.peers, peer) else { return };
         let peer = &mut parts.peers[link];
         let reason = DisconnectReason::Closed(reason);
         match peer.phase {
@@ -728,9 +745,9 @@ impl Context {
 
 /// The session that `id` names, if it is still here.
 #[inline]
-pub(crate) fn find(parts: &Parts<'_>, id: PeerId) -> Option<Link> {
+pub(crate) fn find(peers: &Slots<'_, Peer>, id: PeerId) -> Option<Link> {
     let link = Link::new(id.slot() as u32);
-    let peer = parts.peers.get(link)?;
+    let peer = peers.get(link)?;
     let here = peer.generation == id.generation()
         && !matches!(peer.phase, Phase::Vacant)
         && !peer.told_ended;

@@ -152,7 +152,7 @@ impl<S: Storage> Endpoint<S> {
     /// `poll_event` after the one that answered [`bowline_core::Event::Connected`].
     pub fn connect_payload(&mut self, peer: PeerId, out: &mut [u8]) -> usize {
         let parts = self.storage.parts();
-        let Some(link) = find(&parts, peer) else { return 0 };
+        let Some(link) = find(&parts.peers, peer) else { return 0 };
         let peer = &parts.peers[link];
         if peer.is_client {
             return 0;
@@ -172,7 +172,7 @@ impl<S: Storage> Endpoint<S> {
     pub fn accept(&mut self, now: Instant, peer: PeerId) -> Result<(), UnknownPeer> {
         let now = self.enter(now);
         let mut parts = self.storage.parts();
-        let link = find(&parts, peer).ok_or(UnknownPeer)?;
+        let link = find(&parts.peers, peer).ok_or(UnknownPeer)?;
         let peer = &mut parts.peers[link];
         if !matches!(peer.phase, Phase::Asked) {
             return Err(UnknownPeer);
@@ -198,7 +198,7 @@ impl<S: Storage> Endpoint<S> {
     ) -> Result<(), UnknownPeer> {
         let now = self.enter(now);
         let parts = self.storage.parts();
-        let link = find(&parts, peer).ok_or(UnknownPeer)?;
+        let link = find(&parts.peers, peer).ok_or(UnknownPeer)?;
         if !matches!(parts.peers[link].phase, Phase::Asked) {
             return Err(UnknownPeer);
         }

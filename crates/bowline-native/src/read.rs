@@ -96,7 +96,7 @@ impl Parts<'_> {
     /// There may be others: [`Peer::next_message`].
     #[inline]
     pub(crate) fn recv_short(&mut self, from: PeerId) -> Option<Found> {
-        let link = find(self, from)?;
+        let link = find(&self.peers, from)?;
         let peer = &mut self.peers[link];
         let found = peer.run.next(&self.memory.pool)?;
         peer.statistics.messages_received = peer.statistics.messages_received.wrapping_add(1);

@@ -103,10 +103,10 @@ struct Plan {
 }
 
 /// The acknowledgements of a packet, ready to be applied.
-struct Acks {
+#[derive(Clone, Copy, Debug)]
+struct Acks<'d> {
+    block: AckBlock<'d>,
     largest: u64,
-    delay: Duration,
-    ranges: heapless::Vec<(u64, u64), ACK_RANGES_MAX>,
 }
 
 /// A packet that has been told apart but not checked against the session.
@@ -131,7 +131,7 @@ impl Peer {
         let (number, body) = self.open_packet(packet)?;
         let (block, body) = AckBlock::parse(packet.head.ack, body)?;
         let acks = match block {
-            Some(block) if number >= self.acks_from => self.check_acks(&block)?,
+            Some(block) if number >= self.acks_from => self.check_acks(block)?,
             _ => None,
         };
         if matches!(self.phase, Phase::Closing { .. }) {
@@ -179,7 +179,7 @@ impl Peer {
         memory: &mut Memory<'_>,
         now: Instant,
         number: u64,
-        acks: Option<Acks>,
+        acks: Option<Acks<'_>>,
         body: &[u8],
     ) -> Result<(), Failed> {
         if let Some(acks) = acks {
@@ -235,7 +235,7 @@ impl Peer {
     }
 
     /// What a block acknowledges; nothing if that cannot be told.
-    fn check_acks(&self, block: &AckBlock<'_>) -> Result<Option<Acks>, Failed> {
+    fn check_acks<'d>(&self, block: AckBlock<'d>) -> Result<Option<Acks<'d>>, Failed> {
         let newest = self.next_number.wrapping_sub(1);
         if newest < u64::from(self.initial_out) || self.next_number == 0 {
             return Err(Failed::Misbehaved);
@@ -247,20 +247,14 @@ impl Peer {
         };
         block.check(largest)?;
         let first = u64::from(self.initial_out);
-        let mut ranges = heapless::Vec::new();
         for (start, end) in block.ranges(largest) {
             // Form 1 names eight numbers, whether or not there were as many.
             let start = if block.delay().is_none() { start.max(first) } else { start };
             if start < first || (start..=end).contains(&self.skipped) {
                 return Err(Failed::Misbehaved);
             }
-            let fits = ranges.push((start, end));
-            debug_assert!(fits.is_ok(), "the parser bounds them");
         }
-        ranges.reverse();
-        let delay = u64::from(block.delay().unwrap_or(0)) * DELAY_UNIT_US;
-        let delay = Duration::from_micros(delay).min(self.theirs.ack_delay);
-        Ok(Some(Acks { largest, delay, ranges }))
+        Ok(Some(Acks { block, largest }))
     }
 
     /// Checks all frames of a packet; nothing changes but that domains are opened.
@@ -762,22 +756,31 @@ impl Peer {
         }
     }
 
-    fn on_acks(&mut self, memory: &mut Memory<'_>, now: Instant, acks: &Acks) {
-        let mut acked = self.sent.take_acked(&mut memory.records, &acks.ranges);
-        self.acked = acks.largest;
+    fn on_acks(&mut self, memory: &mut Memory<'_>, now: Instant, acks: &Acks<'_>) {
+        let &Acks { block, largest } = acks;
+        let mut ranges = heapless::Vec::<_, ACK_RANGES_MAX>::new();
+        for range in block.ranges(largest) {
+            let fits = ranges.push(range);
+            debug_assert!(fits.is_ok(), "the parser bounds them");
+        }
+        ranges.reverse();
+        let mut acked = self.sent.take_acked(&mut memory.records, &ranges);
+        self.acked = largest;
         self.any_acked = true;
-        self.loss.on_ack(acks.largest);
+        self.loss.on_ack(largest);
         let mut sample = None;
         while let Some(link) = acked.pop_front(&mut memory.records) {
             let record = memory.records[link];
-            if record.number == acks.largest as u32 {
+            if record.number == largest as u32 {
                 sample = Some(now - record.at);
             }
             self.on_packet_acked(memory, now, link);
             self.loss.on_progress();
         }
         if let Some(sample) = sample {
-            self.rtt.on_sample(sample, acks.delay);
+            let delay = u64::from(block.delay().unwrap_or(0)) * DELAY_UNIT_US;
+            let delay = Duration::from_micros(delay).min(self.theirs.ack_delay);
+            self.rtt.on_sample(sample, delay);
         }
         self.detect_lost(memory, now);
     }

@@ -1,10 +1,10 @@
 //! Taking a message in from the application.
 
-use bowline_core::{Link, Mode, Outgoing, PeerId, SendError};
+use bowline_core::{Mode, Outgoing, PeerId, Pool, SendError};
 use bowline_transport::run::encode_prefix;
 
-use crate::domain::Lane;
 use crate::endpoint::{Context, find};
+use crate::lines::Lines;
 use crate::peer::{Peer, Phase};
 use crate::storage::{Memory, Need, Parts};
 
@@ -28,13 +28,13 @@ impl From<SendError> for Refused {
 
 impl Parts<'_> {
     /// Queues a short message of one piece where there is nothing to do but copy it: its session and
-    /// domain are in line to be sent, and it fits into the domain's last block.
+    /// domain are in line to be sent, and it fits into the last block of what waits there.
     ///
-    /// Whatever else there is to do, or to refuse, is for [`Peer::send`].
+    /// Otherwise [`Self::send_anew`] may do, and [`Peer::send`] does whatever there is to do.
     #[inline]
     pub(crate) fn send_short(&mut self, to: PeerId, message: &Outgoing<'_>) -> bool {
         let &[piece] = message.pieces else { return false };
-        let Some(link) = find(self, to) else { return false };
+        let Some(link) = find(&self.peers, to) else { return false };
         let peer = &mut self.peers[link];
         if !peer.is_active() || !peer.is_carefree() || !message.is_plain() {
             return false;
@@ -51,6 +51,44 @@ impl Parts<'_> {
         }
         sent
     }
+
+    /// Queues a short message of one piece for an open domain, in its last block or a new one, and puts
+    /// domain and session in line: the first message of a tick.
+    ///
+    /// Memory is taken apart here so that only what is used of it costs anything.
+    #[inline]
+    pub(crate) fn send_anew(
+        self,
+        lines: &mut Lines,
+        context: &Context,
+        to: PeerId,
+        message: &Outgoing<'_>,
+    ) -> bool {
+        let Self { mut peers, memory, .. } = self;
+        let &[piece] = message.pieces else { return false };
+        let Some(link) = find(&peers, to) else { return false };
+        let known = memory.domain(link.index(), message.channel.0, message.mode);
+        let Some(known) = known else { return false };
+        let Memory { mut domains, mut pool, .. } = memory;
+        let (peer, domain) = (&mut peers[link], &mut domains[known]);
+        let sent = peer.is_carefree()
+            && message.is_plain()
+            && piece.len() <= usize::from(peer.theirs.short_max)
+            && (domain.append_short(&mut pool, piece)
+                || peer.has_send_room(&pool, context, 1)
+                    && domain.append_short_anew(&mut pool, &mut peer.send_blocks, piece));
+        if !sent {
+            return false;
+        }
+        peer.statistics.messages_sent = peer.statistics.messages_sent.wrapping_add(1);
+        if !domain.is_queued() && domain.is_pending() {
+            peer.pending.push(&mut domains, known);
+        }
+        if !peer.is_active() {
+            lines.active.push(&mut peers, link);
+        }
+        true
+    }
 }
 
 impl Peer {
@@ -63,28 +101,20 @@ impl Peer {
         message: &Outgoing<'_>,
     ) -> Result<(), Refused> {
         let len = message.len();
-        self.check_message(memory, context, message, len)?;
+        self.check_message(context, message, len)?;
         let link = self
             .domain(memory, &context.config, slot, message.channel, message.mode)
             .map_err(Refused::Short)?;
         let (bytes, prefix_len) = encode_prefix(len);
         let prefix = bytes.get(..prefix_len).unwrap_or_default();
-        let needed = self.blocks_needed(memory, link, prefix_len + len);
-        if needed > 0 {
-            self.check_room(memory, context, needed)?;
-        }
         let domain = &mut memory.domains[link];
-        let (pool, quota) = (&mut memory.pool, &mut self.send_blocks);
-        match &mut domain.lane {
-            Lane::Unreliable { out } | Lane::Ordered { out, .. } => {
-                out.append(pool, quota, prefix);
-                message.pieces.iter().for_each(|piece| out.append(pool, quota, piece));
-            }
-            Lane::Reliable { out, .. } => {
-                out.append(pool, quota, prefix);
-                message.pieces.iter().for_each(|piece| out.append(pool, quota, piece));
-            }
+        let needed = domain.blocks_needed(&memory.pool, prefix_len + len) as u32;
+        if needed > 0 {
+            self.check_room(&memory.pool, context, needed)?;
         }
+        let (pool, quota) = (&mut memory.pool, &mut self.send_blocks);
+        domain.append(pool, quota, prefix);
+        message.pieces.iter().for_each(|piece| domain.append(pool, quota, piece));
         if domain.is_pending() {
             self.pending.push(&mut memory.domains, link);
         }
@@ -94,7 +124,6 @@ impl Peer {
 
     fn check_message(
         &self,
-        memory: &Memory<'_>,
         context: &Context,
         message: &Outgoing<'_>,
         len: usize,
@@ -113,10 +142,10 @@ impl Peer {
         if u16::from(message.channel.0) >= self.theirs.channels {
             return Err(SendError::ChannelNotOpen { count: self.theirs.channels });
         }
-        if message.tag.is_some() || message.time_to_live.is_some() || message.key.is_some() {
+        if !message.is_plain() {
             return Err(SendError::Unsupported);
         }
-        let max = self.message_max(memory, context, message.mode).ok_or(SendError::Unsupported)?;
+        let max = self.message_max(context, message.mode).ok_or(SendError::Unsupported)?;
         if len > max {
             return Err(SendError::TooLong { len, max });
         }
@@ -124,46 +153,22 @@ impl Peer {
     }
 
     /// Longest message that this side's memory and the other side take in this mode, in bytes.
-    pub(crate) fn message_max(
-        &self,
-        memory: &Memory<'_>,
-        context: &Context,
-        mode: Mode,
-    ) -> Option<usize> {
+    pub(crate) fn message_max(&self, context: &Context, mode: Mode) -> Option<usize> {
         let theirs = match mode {
             Mode::Unreliable => self.theirs.unreliable_max,
             Mode::UnreliableOrdered => self.theirs.ordered_max,
             Mode::Reliable => self.theirs.reliable_max,
             Mode::ReliableUnordered | Mode::ReliableLatest => return None,
         };
-        let block_len = memory.pool.block_len();
-        let most = context.config.send_max as usize / block_len.max(1);
-        // What can be had in the end, whatever windows have grown.
-        let own = (context.send_blocks + context.promise.send_blocks) as usize;
-        Some((theirs as usize).min((most.min(own) * block_len).saturating_sub(4)))
-    }
-
-    fn blocks_needed(&self, memory: &Memory<'_>, link: Link, len: usize) -> u32 {
-        let needed = match &memory.domains[link].lane {
-            Lane::Unreliable { out } | Lane::Ordered { out, .. } => {
-                out.blocks_needed(&memory.pool, len)
-            }
-            Lane::Reliable { out, .. } => out.blocks_needed(&memory.pool, len),
-        };
-        needed as u32
+        Some((theirs as usize).min(context.message_max))
     }
 
     /// Whether this peer may take `needed` more blocks for what it sends.
-    fn check_room(
-        &self,
-        memory: &Memory<'_>,
-        context: &Context,
-        needed: u32,
-    ) -> Result<(), Refused> {
-        if !self.has_send_room(memory, context, needed) {
+    fn check_room(&self, pool: &Pool<'_>, context: &Context, needed: u32) -> Result<(), Refused> {
+        if !self.has_send_room(pool, context, needed) {
             return Err(Refused::Full { blocks: needed });
         }
-        if needed as usize > memory.pool.vacant() {
+        if needed as usize > pool.vacant() {
             return Err(Refused::Short(Need::Blocks(needed as usize)));
         }
         Ok(())
@@ -173,17 +178,10 @@ impl Peer {
     ///
     /// What is sent never takes what a long message needs that has begun to arrive: two sides that
     /// fill their memory with messages to each other would wait for each other for ever.
-    pub(crate) fn has_send_room(
-        &self,
-        memory: &Memory<'_>,
-        context: &Context,
-        needed: u32,
-    ) -> bool {
-        let block_len = memory.pool.block_len().max(1) as u32;
-        let most = (context.config.send_max / block_len).max(1);
-        let ledger = memory.pool.ledger();
+    pub(crate) fn has_send_room(&self, pool: &Pool<'_>, context: &Context, needed: u32) -> bool {
+        let ledger = pool.ledger();
         let own = ledger.available(&self.send_blocks) - ledger.common();
         let common = ledger.common().saturating_sub(context.long_blocks);
-        self.send_blocks.held() + needed <= most && needed <= own + common
+        self.send_blocks.held() + needed <= context.send_blocks_max && needed <= own + common
     }
 }

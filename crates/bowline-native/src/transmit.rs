@@ -6,8 +6,8 @@ use bowline_transport::record::Record;
 use bowline_transport::reliable::Ranges;
 use bowline_transport::unreliable::Next;
 use bowline_wire::native::{
-    ACK_RANGES_MAX, AckForm, CloseCause, DataHead, DataKind, Frame, Integrity, PacketHead,
-    TRAILER_LEN, emit_ack_ranges, emit_ack_short,
+    AckForm, CloseCause, DataHead, DataKind, Frame, Integrity, PacketHead, TRAILER_LEN,
+    emit_ack_ranges, emit_ack_short,
 };
 use bowline_wire::{NoRoom, Writer, varint};
 
@@ -227,10 +227,13 @@ impl Peer {
         } else {
             let (form, len) = if small { (AckForm::Ranges1, 1) } else { (AckForm::Ranges2, 2) };
             let room = (packet.writer.room() / 2).max(8);
-            let ranges = self.received.ranges();
-            // A range takes 8 bytes at most, and what comes before them 4.
-            let fit = (room.saturating_sub(4) / 8).min(ACK_RANGES_MAX);
-            let all = ranges.clone().take(fit + 1).count() <= fit;
+            let (mut ranges, mut all) = (self.received.ranges(), false);
+            let ranges = core::iter::from_fn(|| {
+                let next = ranges.next();
+                // Asked for more than there are: those before were written.
+                all = next.is_none();
+                next
+            });
             if emit_ack_ranges(&mut packet.writer, len, delay, ranges, room).is_err() {
                 return Ok(());
             }

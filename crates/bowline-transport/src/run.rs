@@ -30,7 +30,7 @@ impl Run {
     /// How many more blocks `len` more bytes would take.
     pub fn blocks_needed(&self, pool: &Pool<'_>, len: usize) -> usize {
         let room = pool.bytes(self.tail, self.tail_pos as usize).len();
-        pool.blocks_for(len.saturating_sub(room))
+        if len <= room { 0 } else { pool.blocks_for(len - room) }
     }
 
     /// Appends `bytes`.
@@ -63,18 +63,33 @@ impl Run {
         true
     }
 
+    /// Takes another block, if the last one is full to the end and `len` bytes fit into a new one.
+    ///
+    /// They have to be appended then: no run ends with an empty block.
+    pub fn begin_block(&mut self, pool: &mut Pool<'_>, quota: &mut Quota, len: usize) -> bool {
+        let is_full = pool.bytes(self.tail, self.tail_pos as usize).is_empty();
+        is_full && len <= pool.block_len() && self.add_block(pool, quota)
+    }
+
+    fn add_block(&mut self, pool: &mut Pool<'_>, quota: &mut Quota) -> bool {
+        let Some(block) = pool.take(quota) else { return false };
+        if self.head.is_none() {
+            (self.head, self.head_pos) = (block, 0);
+        } else {
+            pool.set_next(self.tail, block);
+        }
+        (self.tail, self.tail_pos) = (block, 0);
+        true
+    }
+
     #[inline(never)]
     fn append_across(&mut self, pool: &mut Pool<'_>, quota: &mut Quota, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let room = pool.bytes_mut(self.tail, self.tail_pos as usize);
             if room.is_empty() {
-                let Some(block) = pool.take(quota) else { return false };
-                if self.head.is_none() {
-                    (self.head, self.head_pos) = (block, 0);
-                } else {
-                    pool.set_next(self.tail, block);
+                if !self.add_block(pool, quota) {
+                    return false;
                 }
-                (self.tail, self.tail_pos) = (block, 0);
                 continue;
             }
             let len = copy(room, bytes);
@@ -371,16 +386,22 @@ mod tests {
         /// A short message is appended as a prefix and its bytes are, or not at all.
         #[test]
         fn a_short_message_is_appended_into_one_block(lens in prop::collection::vec(0usize..150, 1..20)) {
-            let mut bytes = vec![0; 256 * 20];
-            let mut control = PoolControl::new(256, 20);
+            let mut bytes = vec![0; 128 * 40];
+            let mut control = PoolControl::new(128, 40);
             let mut pool = Pool::new(&mut bytes, &mut control);
             let (mut quota, mut run, mut model) = (Quota::NONE, Run::EMPTY, Vec::new());
             for (count, len) in lens.into_iter().enumerate() {
                 let message = vec![count as u8; len];
                 let (prefix, n) = encode_prefix(len);
                 let room = pool.bytes(run.tail, run.tail_pos as usize).len();
-                let fits = run.append_short(&mut pool, &message);
+                let mut fits = run.append_short(&mut pool, &message);
                 prop_assert_eq!(fits, n == 1 && len < room);
+                if !fits {
+                    let begun = run.begin_block(&mut pool, &mut quota, 1 + len);
+                    prop_assert_eq!(begun, room == 0 && len < pool.block_len());
+                    fits = begun && run.append_short(&mut pool, &message);
+                    prop_assert_eq!(fits, begun, "the message for which a block was begun fits it");
+                }
                 if !fits {
                     prop_assert!(run.append(&mut pool, &mut quota, &prefix[..n]));
                     prop_assert!(run.append(&mut pool, &mut quota, &message));

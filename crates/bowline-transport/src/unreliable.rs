@@ -68,6 +68,16 @@ impl OutQueue {
         fits
     }
 
+    /// Appends a short message in a new block, if the last one is full to the end.
+    pub fn append_short_anew(
+        &mut self,
+        pool: &mut Pool<'_>,
+        quota: &mut Quota,
+        message: &[u8],
+    ) -> bool {
+        self.run.begin_block(pool, quota, 1 + message.len()) && self.append_short(pool, message)
+    }
+
     /// What to put into `room` bytes of a packet, when an empty packet has `room_max`.
     ///
     /// `room` counts what is left for prefixed messages, after the head of their frame.

@@ -78,6 +78,16 @@ impl OutStream {
         fits
     }
 
+    /// Appends a short message in a new block, if the last one is full to the end.
+    pub fn append_short_anew(
+        &mut self,
+        pool: &mut Pool<'_>,
+        quota: &mut Quota,
+        message: &[u8],
+    ) -> bool {
+        self.run.begin_block(pool, quota, 1 + message.len()) && self.append_short(pool, message)
+    }
+
     /// Raises the limit; a lower one than before changes nothing. Returns whether it rose.
     pub const fn on_credit(&mut self, limit: u32) -> bool {
         self.credit.on_limit(limit)
