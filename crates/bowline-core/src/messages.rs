@@ -206,7 +206,11 @@ impl<'a> Incoming<'a> {
     }
 
     /// All bytes at once, if they happen to lie side by side. Most short messages do.
+    #[inline]
     pub fn as_slice(&self) -> Option<&'a [u8]> {
+        if let Some(piece) = self.chunks.rest_of_block() {
+            return Some(piece);
+        }
         let mut chunks = self.chunks;
         match chunks.next() {
             None => Some(&[]),

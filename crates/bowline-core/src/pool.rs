@@ -224,6 +224,14 @@ impl Chunks<'_> {
     }
 }
 
+impl<'a> Chunks<'a> {
+    /// All of it, if it lies in the block where it begins.
+    #[inline]
+    pub(crate) fn rest_of_block(&self) -> Option<&'a [u8]> {
+        tail_of(self.bytes, self.stride, self.block, self.pos).get(..self.left)
+    }
+}
+
 impl<'a> Iterator for Chunks<'a> {
     type Item = &'a [u8];
 

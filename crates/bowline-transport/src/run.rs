@@ -243,7 +243,7 @@ impl Cursor {
             let (short, full) = fit_short(here, room - fit);
             fit += short;
             self.pos += short as u32;
-            if full {
+            if full || fit == len {
                 return fit;
             }
             let Ok(Some((message, prefix))) = self.peek_prefix(pool, len - fit) else { return fit };

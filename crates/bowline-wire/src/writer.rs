@@ -21,15 +21,16 @@ pub struct Writer<'b> {
     buf: &'b mut [u8],
     /// How much is written, never more than there is.
     len: usize,
-    /// Bytes at the end that are held back for later.
-    held: usize,
+    /// What lies behind this is held back for later.
+    end: usize,
 }
 
 impl<'b> Writer<'b> {
     /// At the start of `buf`.
     #[inline]
     pub const fn new(buf: &'b mut [u8]) -> Self {
-        Self { buf, len: 0, held: 0 }
+        let end = buf.len();
+        Self { buf, len: 0, end }
     }
 
     /// How many bytes are written.
@@ -47,14 +48,14 @@ impl<'b> Writer<'b> {
     /// How many bytes still fit.
     #[inline]
     pub const fn room(&self) -> usize {
-        self.buf.len().saturating_sub(self.held).saturating_sub(self.len)
+        self.end.saturating_sub(self.len)
     }
 
     /// Holds the last `n` bytes of the buffer back, so that nothing but a later call with less
     /// can have them: a trailer always finds room.
     #[inline]
     pub const fn hold_back(&mut self, n: usize) {
-        self.held = n;
+        self.end = self.buf.len().saturating_sub(n);
     }
 
     /// What is written.
@@ -66,8 +67,7 @@ impl<'b> Writer<'b> {
     /// What is not written yet; say with [`Self::advance`] how much of it was used.
     #[inline]
     pub fn tail_mut(&mut self) -> &mut [u8] {
-        let end = self.len + self.room();
-        self.buf.get_mut(self.len..end).unwrap_or_default()
+        self.buf.get_mut(self.len..self.end).unwrap_or_default()
     }
 
     /// Takes the next `n` bytes, or as many as there are, for written.
@@ -118,8 +118,10 @@ impl<'b> Writer<'b> {
 
     #[inline]
     fn array<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), NoRoom> {
-        *self.tail_mut().first_chunk_mut().ok_or(NoRoom)? = bytes;
-        self.len += N;
+        let len = self.len + N;
+        let place = self.buf.get_mut(self.len..len).filter(|_| len <= self.end);
+        *place.and_then(|place| place.first_chunk_mut()).ok_or(NoRoom)? = bytes;
+        self.len = len;
         Ok(())
     }
 
