@@ -571,7 +571,7 @@ impl<S: Storage> Endpoint<S> {
             let open = matches!(peer.phase, Phase::Open);
             let room = peer.has_send_room(&parts.memory.pool, &self.context, peer.wanted_blocks);
             if open && room {
-                peer.tell_writable = true;
+                peer.tell_writable = !cfg!(bowline_mutant = "forget_writable");
                 self.lines.tell(&mut parts.peers, link);
             } else if open {
                 first = first.or(Some(link));

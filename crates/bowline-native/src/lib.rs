@@ -56,6 +56,9 @@
 //!
 //! What is not here yet: secured sessions, outcomes and deadlines of messages, the two other reliable
 //! modes, channel weights, redundancy, congestion control beyond a fixed window, pacing, path MTU search.
+//!
+//! `--cfg bowline_mutant="..."` makes one thing wrong on purpose, to see that the tests notice; `cargo xtask
+//! mutants` has the list.
 #![no_std]
 // Not `indexing_slicing`: `Slots` are indexed by links, which never panics. That nothing else does is
 // shown by the bare-metal link.

@@ -174,6 +174,7 @@ impl Peer {
             return None;
         }
         let (prefix, len, at) = self.inbox.front(&memory.pool)?;
+        let ordered = ordered != cfg!(bowline_mutant = "mix_up_modes");
         let mode = if ordered { Mode::UnreliableOrdered } else { Mode::Unreliable };
         let found = Found { channel: ChannelId(channel), mode, at, len };
         self.held = Held::Inbox;

@@ -155,7 +155,9 @@ impl Peer {
             self.acks_from = number + 1;
             self.on_acks(memory, now, &acks);
         }
-        self.apply_frames(memory, context, now, slot, number, body);
+        if !cfg!(bowline_mutant = "ack_without_taking") || number % 61 > 0 {
+            self.apply_frames(memory, context, now, slot, number, body);
+        }
         self.judge_long(memory, context, now);
         Ok(())
     }
@@ -219,7 +221,7 @@ impl Peer {
                     .and_then(|len| packet.datagram.split_at_checked(len))
                     .ok_or(DropReason::Truncated)?;
                 let checksum = self.crc_in.checksum(number, covered).to_be_bytes();
-                if trailer != checksum {
+                if trailer != checksum && !cfg!(bowline_mutant = "skip_checksum") {
                     return Err(DropReason::Corrupt.into());
                 }
                 let len =
@@ -229,6 +231,7 @@ impl Peer {
         };
         match self.received.check(number) {
             Freshness::New => Ok((number, body)),
+            Freshness::Duplicate if cfg!(bowline_mutant = "skip_dedup") => Ok((number, body)),
             Freshness::Duplicate => Err(DropReason::Duplicate.into()),
             Freshness::Stale => Err(DropReason::Stale.into()),
         }
@@ -581,6 +584,7 @@ impl Peer {
             return;
         }
         self.inbox.append(&mut memory.pool, &mut self.inbox_blocks, all);
+        let channel = channel ^ u8::from(cfg!(bowline_mutant = "wrong_channel"));
         let noted = self.note(memory, Note::Inbox { channel, ordered, left: all.len() as u32 });
         debug_assert!(noted, "its record was checked");
     }
@@ -593,6 +597,9 @@ impl Peer {
         slot: usize,
         fragment: &Fragment<'_>,
     ) {
+        if cfg!(bowline_mutant = "drop_fragment") && fragment.offset > 0 {
+            return;
+        }
         let mut lent = fragments::Memory {
             slots: &mut memory.assemblies,
             slot_quota: &mut self.assembly_quota,
@@ -739,7 +746,7 @@ impl Peer {
             self.long = Link::NONE;
             self.is_starved = true;
         }
-        if grant.raised {
+        if grant.raised && !cfg!(bowline_mutant = "forget_credit") {
             domain.credit_due = true;
             self.credit_due = true;
         }
@@ -826,6 +833,10 @@ impl Peer {
         self.loss_at = next;
         while let Some(link) = lost.pop_front(&mut memory.records) {
             let record = memory.records[link];
+            if cfg!(bowline_mutant = "forget_loss") {
+                self.on_packet_acked(memory, now, link);
+                continue;
+            }
             self.statistics.packets_lost = self.statistics.packets_lost.wrapping_add(1);
             self.window.on_congestion(now, record.at, false);
             if record.flags & Record::CREDIT != 0 {
@@ -846,7 +857,7 @@ impl Peer {
         let mut at = self.domains;
         while let Some(link) = at.some() {
             let domain = &memory.domains[link];
-            if domain.queued() > 0 {
+            if domain.queued() > 0 && !cfg!(bowline_mutant = "lose_last") {
                 return false;
             }
             at = bowline_core::Slot::next(domain);

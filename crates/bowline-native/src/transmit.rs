@@ -97,6 +97,7 @@ impl Peer {
         }
         let number_len = match self.integrity {
             Integrity::None => 4,
+            Integrity::Crc32 if cfg!(bowline_mutant = "short_numbers") => 1,
             Integrity::Crc32 => PacketHead::number_len_for(ahead)?,
         };
         let trailer = if self.integrity == Integrity::None { 0 } else { TRAILER_LEN };
@@ -644,5 +645,6 @@ fn plan_piece(
 }
 
 fn offset_kind(short: bool, start: u32) -> DataKind {
+    let short = short || cfg!(bowline_mutant = "short_offsets");
     if short { DataKind::ReliableShort(start as u8) } else { DataKind::ReliableLong(start) }
 }

@@ -215,7 +215,7 @@ impl OrderFilter {
 
     /// Whether a message of this rank is newer than all delivered so far.
     pub const fn is_newer(&self, rank: u64) -> bool {
-        rank >= self.next
+        rank >= self.next || cfg!(bowline_mutant = "skip_order_filter")
     }
 
     /// Delivers a message of this rank, or tells to drop it.

@@ -159,7 +159,7 @@ impl InStream {
         self.reach(pool, blocks, end)?;
         let mut at = self.base_at;
         at.skip(pool, distance);
-        if distance > 0 {
+        if distance > 0 && !cfg!(bowline_mutant = "skip_gap") {
             let link = ranges.records.take(ranges.quota).ok_or(Refused::Full { blocks: 0 })?;
             let record = &mut ranges.records[link];
             (record.start, record.end) = (end.wrapping_sub(data.len() as u32), end);
