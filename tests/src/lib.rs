@@ -9,6 +9,8 @@
 //! - [`rogue`]: a peer that speaks the protocol and keeps none of its rules.
 //! - [`soak`]: world after world, for as long as one likes.
 
+extern crate alloc;
+
 pub mod memory;
 pub mod mutant;
 pub mod oracle;

@@ -1,5 +1,7 @@
 //! Endpoints behind a thin door, through which a test can see them misbehave.
 
+use alloc::collections::BTreeMap;
+
 use bowline_core::{
     BufferTooShort, ChannelId, DropReason, Event, Instant, Machine, Messages, Mode, Outgoing,
     PeerId, Received, SendError, Transmit,
@@ -104,18 +106,23 @@ pub struct Mutant {
     endpoint: Endpoint<Memory>,
     flaw: Flaw,
     count: u64,
-    held: Option<(PeerId, Message)>,
+    /// For each session, a message that is handed over later.
+    held: BTreeMap<u64, Message>,
     peers: Vec<PeerId>,
 }
 
 impl Mutant {
     /// `endpoint`, made wrong.
-    pub const fn new(endpoint: Endpoint<Memory>, flaw: Flaw) -> Self {
-        Self { endpoint, flaw, count: 0, held: None, peers: Vec::new() }
+    pub fn new(endpoint: Endpoint<Memory>, flaw: Flaw) -> Self {
+        Self { endpoint, flaw, count: 0, held: BTreeMap::new(), peers: Vec::new() }
     }
 
     fn genuine(&mut self, from: PeerId) -> Option<Message> {
         Party::receive(&mut self.endpoint, from)
+    }
+
+    fn hold(&mut self, from: PeerId, message: Message) {
+        self.held.insert(from.to_raw(), message);
     }
 
     /// Every twentieth time.
@@ -153,7 +160,7 @@ impl Party for Mutant {
         if self.flaw == Flaw::LosesLast {
             return self.all_but_last(from);
         }
-        if let Some((_, message)) = self.held.take_if(|(peer, _)| *peer == from) {
+        if let Some(message) = self.held.remove(&from.to_raw()) {
             return Some(message);
         }
         let flaw = self.flaw;
@@ -165,10 +172,10 @@ impl Party for Mutant {
             _ => self.genuine(from)?,
         };
         match flaw {
-            Flaw::DeliversTwice if self.is_turn() => self.held = Some((from, message.clone())),
+            Flaw::DeliversTwice if self.is_turn() => self.hold(from, message.clone()),
             Flaw::SwapsNeighbours => {
                 if let Some(next) = self.genuine(from) {
-                    self.held = Some((from, message));
+                    self.hold(from, message);
                     return Some(next);
                 }
             }
@@ -189,7 +196,7 @@ impl Party for Mutant {
             }
             Flaw::LateOrdered if message.mode == Mode::UnreliableOrdered && self.is_turn() => {
                 if let Some(next) = self.genuine(from) {
-                    self.held = Some((from, message));
+                    self.hold(from, message);
                     return Some(next);
                 }
             }
@@ -203,10 +210,10 @@ impl Mutant {
     /// Hands a message over only once there is another one behind it.
     fn all_but_last(&mut self, from: PeerId) -> Option<Message> {
         loop {
-            let next = (from, self.genuine(from)?);
-            match self.held.replace(next) {
-                Some((peer, message)) if peer == from => return Some(message),
-                _ => {}
+            let next = self.genuine(from)?;
+            let message = self.held.insert(from.to_raw(), next);
+            if message.is_some() {
+                return message;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Models of the three modes, too simple to be wrong in the same way.
 
-use std::collections::{BTreeMap, HashMap};
+use alloc::collections::BTreeMap;
+use std::collections::HashMap;
 
 use bowline_core::{ChannelId, Mode};
 

@@ -1,7 +1,8 @@
 //! World after world.
 
+use core::panic::AssertUnwindSafe;
 use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::time::Instant;
 
 use crate::scenario::Scenario;

@@ -1,7 +1,8 @@
 //! Endpoints for tests that say themselves what happens, and when.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use core::cell::RefCell;
 
 use bowline_core::{
     ChannelId, CloseReason, Duration, Event, Instant, Machine, Messages, Mode, Outgoing, PeerId,
@@ -14,9 +15,6 @@ use bowline_sim::{Departure, Link, Mailbox, Net, NodeId, Rng, Sighting, Tap};
 use crate::memory::Memory;
 use crate::mutant::Message;
 use crate::scenario::NodePlan;
-
-extern crate alloc;
-use alloc::rc::Rc;
 
 /// Endpoints, and after them bare sockets, on a network.
 pub struct Stage {
@@ -37,7 +35,7 @@ pub struct Seen {
     pub at: Instant,
     /// By which node.
     pub by: usize,
-    /// To which node, if to any.
+    /// What.
     pub bytes: Vec<u8>,
 }
 

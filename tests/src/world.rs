@@ -4,7 +4,7 @@
 //! the network is kind and the applications read, until all that was promised has arrived; goodbye, in
 //! which every session is finished; and silence, after which nothing may be in use.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
 
 use bowline_core::{
     ChannelId, CloseReason, DisconnectReason, Duration, Event, Instant, Machine, Messages, Mode,

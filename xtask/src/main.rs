@@ -9,6 +9,7 @@ mod callgrind;
 mod ci;
 mod elf;
 mod fresh_clone;
+mod mutants;
 mod sizes;
 mod soak;
 mod step;
@@ -30,6 +31,7 @@ const CHORES: &[Chore] = &[
     ("sizes", "flash and RAM of the bare-metal binaries", sizes::run),
     ("callgrind", "instructions on the hot path, of one workload or all", callgrind::run),
     ("soak", "random worlds under the models: [--datagrams N] [--seed S]", soak::run),
+    ("mutants", "builds that are wrong on purpose: their tests must fail", mutants::run),
     ("demos", "the demonstration with 20 % loss, 20 s, 20 seeds", soak::demos),
     ("fresh-clone", "run the README's commands in a clone of HEAD, home empty", fresh_clone::run),
 ];

@@ -1,0 +1,113 @@
+//! Builds in which one thing is wrong on purpose; the test that is named must fail.
+
+use core::time::Duration;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::step::{Outcome, Report};
+use crate::toolchain::{cargo, target_folder};
+use crate::top;
+
+/// The value of `--cfg bowline_mutant`, and the test file and test of `bowline-tests` that must notice.
+const MUTANTS: &[(&str, &str, &str)] = &[
+    ("skip_dedup", "transfer", "any_world_holds"),
+    ("skip_order_filter", "transfer", "any_world_holds"),
+    ("skip_checksum", "transfer", "any_world_holds"),
+    ("skip_gap", "transfer", "a_lossy_link_delivers"),
+    ("drop_fragment", "transfer", "a_perfect_link_delivers"),
+    ("wrong_channel", "transfer", "a_perfect_link_delivers"),
+    ("mix_up_modes", "transfer", "a_perfect_link_delivers"),
+    ("lose_last", "liveness", "finishing_waits_for_what_was_queued"),
+    ("forget_loss", "transfer", "a_lossy_link_delivers"),
+    ("ack_without_taking", "transfer", "a_perfect_link_delivers"),
+    ("forget_credit", "backpressure", "a_message_longer_than_the_window_gets_what_it_needs"),
+    ("forget_writable", "backpressure", "full_is_followed_by_writable_and_then_there_is_room"),
+    ("short_numbers", "transfer", "any_world_holds"),
+    ("short_offsets", "transfer", "a_lossy_link_delivers"),
+    ("leak", "conservation", "when_closed_in_the_midst_of_it"),
+    ("skip_cookie", "hostile", "a_cookie_is_good_for_its_owner_only"),
+    ("blame_the_absent", "liveness", "who_was_away_for_half_a_minute_blames_nobody"),
+];
+
+/// How long a test may take with a mutant; one that does not end has noticed too.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Each mutant against its test, and each of these tests against no mutant.
+pub(crate) fn run(report: &mut Report) {
+    report.step("no mutant", || {
+        let mut complaints =
+            MUTANTS.iter().filter_map(|(_, file, test)| match attempt("", file, test) {
+                Ok(None) => None,
+                Ok(Some(complaint)) | Err(complaint) => Some(format!("{test}: {complaint}")),
+            });
+        complaints.next().map_or(Outcome::Passed, Outcome::Failed)
+    });
+    for (mutant, file, test) in MUTANTS {
+        report.step(mutant, || match attempt(mutant, file, test) {
+            Ok(None) => Outcome::Failed(format!("{test} does not notice")),
+            Ok(Some(complaint)) => {
+                println!("{test}: {complaint}");
+                Outcome::Passed
+            }
+            Err(why) => Outcome::Failed(why),
+        });
+    }
+}
+
+/// What the test complains about in the build with this mutant, if it does.
+fn attempt(mutant: &str, file: &str, test: &str) -> Result<Option<String>, String> {
+    let program = build(mutant, file)?;
+    let said = folder().join("said.txt");
+    let output = File::create(&said).map_err(|error| error.to_string())?;
+    let mut program = Command::new(program);
+    program.args(["--exact", "--nocapture", test]).env("RUST_BACKTRACE", "0");
+    program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+    let mut child = program.spawn().map_err(|error| error.to_string())?;
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            return Ok((!status.success()).then(|| complaint(&said)));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
+    Ok(Some("it does not come to an end".into()))
+}
+
+/// The first line of the first panic.
+fn complaint(said: &Path) -> String {
+    let said = std::fs::read_to_string(said).unwrap_or_default();
+    let mut lines = said.lines().skip_while(|line| !line.contains("panicked at"));
+    lines.nth(1).unwrap_or("no word about why").chars().take(100).collect()
+}
+
+fn folder() -> PathBuf {
+    target_folder(&top()).join("mutants")
+}
+
+/// Builds a file of tests and returns the program.
+fn build(mutant: &str, file: &str) -> Result<PathBuf, String> {
+    let mut command = cargo("test");
+    if !mutant.is_empty() {
+        command.env("RUSTFLAGS", format!("--cfg bowline_mutant=\"{mutant}\""));
+    }
+    // Without debug assertions: it is the tests that are to notice.
+    command
+        .env("CARGO_TARGET_DIR", folder())
+        .args(["--config", "profile.test.debug-assertions=false"])
+        .args(["--config", "profile.test.debug=0"])
+        .args(["--quiet", "--no-run", "--message-format", "json"])
+        .args(["-p", "bowline-tests", "--test", file])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    let output = command.output().map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(format!("it does not build: {}", output.status));
+    }
+    let output = String::from_utf8_lossy(&output.stdout);
+    let programs = output.split("\"executable\":\"").skip(1);
+    let program = programs.filter_map(|rest| rest.split('"').next()).last();
+    program.map(PathBuf::from).ok_or_else(|| "cargo names no program".into())
+}
