@@ -11,11 +11,12 @@ use bowline_transport::liveness::CallerClock;
 use bowline_wire::native::{CloseCause, PacketHead, RefuseCode, is_session};
 
 use crate::config::{Config, ConfigError};
+use crate::cookies::Cookies;
 use crate::domain::Lane;
-use crate::handshake::{Answer, Cookies, Info};
 use crate::index::AddressHash;
 use crate::lines::Lines;
 use crate::peer::{Peer, Phase, Promise};
+use crate::query::{Answer, Info};
 use crate::random::Random;
 use crate::read::Found;
 use crate::receive::{Failed, Packet};

@@ -67,28 +67,34 @@
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;
 
+mod accept;
 mod config;
+mod connect;
+mod cookies;
 mod domain;
 mod endpoint;
 mod handshake;
 mod index;
 mod lines;
 mod peer;
+mod query;
 mod random;
 mod read;
 mod receive;
 mod reply;
 mod send;
+mod session;
 mod statistics;
 mod storage;
+mod timeout;
 mod transmit;
 
 pub use bowline_transport::fragments::Limits as IncompleteLimits;
 pub use config::{Accept, Config, ConfigError, Integrity, MESSAGE_LEN_MAX};
 pub use domain::Domain;
 pub use endpoint::{Broadcast, ConnectError, Endpoint, UnknownPeer};
-pub use handshake::{Answer, INFO_LEN_MAX};
 pub use peer::Peer;
+pub use query::{Answer, INFO_LEN_MAX};
 pub use reply::Reply;
 pub use statistics::{EndpointStatistics, PathState, PeerStatistics};
 pub use storage::{Capacity, Control, Fixed, InUse, Need, Parts, Slices, Storage};
