@@ -5,6 +5,10 @@ use bowline_transport::reliable::{InStream, OutStream};
 use bowline_transport::scheduler::{Member, Place};
 use bowline_transport::unreliable::{OrderFilter, OutQueue};
 
+use crate::config::Config;
+use crate::peer::Peer;
+use crate::storage::{Memory, Need};
+
 /// An open (channel, mode) pair of a session.
 #[derive(Clone, Debug)]
 pub struct Domain {
@@ -123,5 +127,51 @@ impl Slot for Domain {
 impl Member<0> for Domain {
     fn place(&mut self) -> &mut Place {
         &mut self.pending
+    }
+}
+
+impl Peer {
+    /// The open domain of `channel` and `mode`, which is opened if it was not.
+    pub(crate) fn domain(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        slot: usize,
+        channel: ChannelId,
+        mode: Mode,
+    ) -> Result<Link, Need> {
+        if let Some(link) = memory.domain(slot, channel.0, mode) {
+            return Ok(link);
+        }
+        let row = slot * memory.channels + usize::from(channel.0);
+        self.open_domain(memory, config, row, channel, mode)
+    }
+
+    #[inline(never)]
+    fn open_domain(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        row: usize,
+        channel: ChannelId,
+        mode: Mode,
+    ) -> Result<Link, Need> {
+        let link = memory.domains.take(&mut self.domain_quota).ok_or(Need::Domain)?;
+        let lane = match mode {
+            Mode::Unreliable => Lane::Unreliable { out: OutQueue::new(0) },
+            Mode::UnreliableOrdered => {
+                Lane::Ordered { out: OutQueue::new(0), filter: OrderFilter::NEW, late: 0 }
+            }
+            Mode::Reliable | Mode::ReliableUnordered | Mode::ReliableLatest => Lane::Reliable {
+                out: OutStream::new(self.initial_out, self.theirs.credit),
+                stream: InStream::new(self.theirs.initial, config.credit),
+            },
+        };
+        memory.domains[link] = Domain::new(self.domains, channel, lane);
+        self.domains = link;
+        if let Some(place) = memory.table.get_mut(row).and_then(|row| row.get_mut(mode as usize)) {
+            *place = link;
+        }
+        Ok(link)
     }
 }

@@ -1,6 +1,6 @@
 //! Datagrams of the handshake: who they are for, and which goes out next.
 
-use bowline_core::{Address, BufferTooShort, DropReason, Instant, Transmit};
+use bowline_core::{Address, BufferTooShort, DropReason, Duration, Instant, Transmit};
 use bowline_wire::native::{HELLO_MIN, Handshake, VERSION};
 
 use crate::endpoint::{Context, Endpoint};
@@ -9,6 +9,12 @@ use crate::query::{ANSWER_LEN, INFO_LEN_MAX};
 use crate::receive::{Failed, Packet};
 use crate::reply::{Reply, ReplyKind};
 use crate::storage::{Memory, Storage};
+
+/// Attempts of CONNECT, over about 5 s, after which the cookie may have expired.
+const COOKIE_TRIES: u8 = 4;
+
+/// Time between the first two attempts of a handshake datagram; it doubles from there.
+const HANDSHAKE_INTERVAL: Duration = Duration::from_millis(250);
 
 impl<S: Storage> Endpoint<S> {
     pub(crate) fn handle_handshake(
@@ -154,5 +160,15 @@ impl Peer {
                 self.transmit(memory, context, now, buf)
             }
         }
+    }
+
+    /// When the next attempt of a handshake datagram is due.
+    pub(crate) fn next_attempt(&mut self, now: Instant) {
+        if self.tries >= COOKIE_TRIES && matches!(self.phase, Phase::Connect { .. }) {
+            self.phase = Phase::Hello;
+        }
+        let doublings = u32::from(self.tries.min(3));
+        self.tries = self.tries.saturating_add(1);
+        self.repeat_at = now + HANDSHAKE_INTERVAL.saturating_mul(1 << doublings);
     }
 }

@@ -68,6 +68,8 @@
 extern crate alloc;
 
 mod accept;
+mod agreement;
+mod closing;
 mod config;
 mod connect;
 mod cookies;
@@ -77,6 +79,7 @@ mod handshake;
 mod index;
 mod lines;
 mod peer;
+mod promise;
 mod query;
 mod random;
 mod read;
