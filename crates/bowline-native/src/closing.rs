@@ -107,8 +107,7 @@ impl Peer {
         }
         (self.held, self.run) = (Held::Nothing, ReadRun::NONE);
         while let Some(note) = self.notes.pop_front(&mut memory.records) {
-            if let crate::receive::Note::Assembly(link) =
-                crate::receive::Note::of(&memory.records[note])
+            if let crate::note::Note::Assembly(link) = crate::note::Note::of(&memory.records[note])
             {
                 self.release_assembly(memory, link);
             }

@@ -68,16 +68,21 @@
 extern crate alloc;
 
 mod accept;
+mod acked;
 mod agreement;
+mod apply;
+mod check;
 mod closing;
 mod config;
 mod connect;
 mod cookies;
 mod domain;
 mod endpoint;
+mod grant;
 mod handshake;
 mod index;
 mod lines;
+mod note;
 mod peer;
 mod promise;
 mod query;

@@ -10,8 +10,8 @@ use bowline_transport::run::{Cursor, SHORT_MAX};
 
 use crate::domain::Lane;
 use crate::endpoint::{Context, find};
+use crate::note::Note;
 use crate::peer::{Peer, Phase};
-use crate::receive::Note;
 use crate::storage::{Memory, Parts};
 
 /// A message, and where its bytes lie.

@@ -1,0 +1,213 @@
+//! Applying the frames of a packet that was checked.
+
+use bowline_core::{CloseReason, DisconnectReason, Instant, Link, Mode};
+use bowline_transport::fragments::{self, Fragment};
+use bowline_transport::reliable::{Head, Ranges};
+use bowline_wire::native::{CloseCause, Frame, Offset, frames, messages};
+
+use crate::config::Config;
+use crate::domain::Lane;
+use crate::endpoint::Context;
+use crate::note::Note;
+use crate::peer::Peer;
+use crate::storage::Memory;
+
+impl Peer {
+    pub(crate) fn apply_frames(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        now: Instant,
+        slot: usize,
+        number: u64,
+        body: &[u8],
+    ) {
+        let mut moved = false;
+        for frame in frames(body) {
+            let Ok(frame) = frame else { break };
+            match frame {
+                Frame::Credit { channel, limit } => self.on_credit(memory, slot, channel, limit),
+                Frame::Close { cause, reason } => {
+                    self.on_close(memory, cause, reason);
+                    break;
+                }
+                Frame::Unreliable { channel, ordered, messages } => {
+                    self.on_messages(memory, slot, number, channel, ordered, messages);
+                }
+                Frame::Fragment { channel, ordered, id, offset, total, data } => {
+                    let fragment = Fragment { channel, ordered, id, offset, total, data, number };
+                    self.on_fragment(memory, &context.config, now, slot, &fragment);
+                }
+                Frame::Reliable { channel, offset, data } => {
+                    let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
+                    moved |= self.on_stream(memory, context, number, link, offset, data);
+                }
+                _ => {}
+            }
+        }
+        if moved {
+            self.on_streams_moved(memory, context, now, slot, body);
+        }
+    }
+
+    fn on_credit(&mut self, memory: &mut Memory<'_>, slot: usize, channel: u8, limit: u32) {
+        let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { return };
+        let Lane::Reliable { out, .. } = &mut memory.domains[link].lane else { return };
+        if out.on_credit(limit) && out.is_pending() {
+            self.pending.push(&mut memory.domains, link);
+        }
+    }
+
+    pub(crate) fn on_close(&mut self, memory: &mut Memory<'_>, cause: CloseCause, reason: u32) {
+        let reason = match cause {
+            CloseCause::Application => DisconnectReason::ClosedByPeer(CloseReason(reason)),
+            CloseCause::Misbehaviour => DisconnectReason::AccusedByPeer,
+        };
+        self.end(memory, reason);
+        self.farewell_due = true;
+    }
+
+    fn on_messages(
+        &mut self,
+        memory: &mut Memory<'_>,
+        slot: usize,
+        number: u64,
+        channel: u8,
+        ordered: bool,
+        all: &[u8],
+    ) {
+        if ordered
+            && let Some(link) = memory.domain(slot, channel, Mode::UnreliableOrdered)
+            && let Lane::Ordered { filter, late, .. } = &mut memory.domains[link].lane
+            && !filter.deliver(2 * number)
+        {
+            let count = messages(all).count() as u32;
+            *late = late.wrapping_add(count);
+            self.statistics.messages_late = self.statistics.messages_late.wrapping_add(count);
+            return;
+        }
+        self.inbox.append(&mut memory.pool, &mut self.inbox_blocks, all);
+        let channel = channel ^ u8::from(cfg!(bowline_mutant = "wrong_channel"));
+        let noted = self.note(memory, Note::Inbox { channel, ordered, left: all.len() as u32 });
+        debug_assert!(noted, "its record was checked");
+    }
+
+    fn on_fragment(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        now: Instant,
+        slot: usize,
+        fragment: &Fragment<'_>,
+    ) {
+        if cfg!(bowline_mutant = "drop_fragment") && fragment.offset > 0 {
+            return;
+        }
+        let mut lent = fragments::Memory {
+            slots: &mut memory.assemblies,
+            slot_quota: &mut self.assembly_quota,
+            pool: &mut memory.pool,
+            block_quota: &mut self.inbox_blocks,
+        };
+        let before = self.reassembly.abandoned();
+        let inserted = self.reassembly.insert(&mut lent, &config.incomplete, now, fragment);
+        let given_up = self.reassembly.abandoned().wrapping_sub(before);
+        self.statistics.messages_incomplete =
+            self.statistics.messages_incomplete.wrapping_add(given_up);
+        let Ok(Some(link)) = inserted else { return };
+        self.assembled = self.assembled.saturating_add(fragment.total);
+        let rank = fragments::rank(&memory.assemblies[link]);
+        if fragment.ordered
+            && let Some(domain) = memory.domain(slot, fragment.channel, Mode::UnreliableOrdered)
+            && let Lane::Ordered { filter, late, .. } = &mut memory.domains[domain].lane
+            && !filter.deliver(rank)
+        {
+            *late = late.wrapping_add(1);
+            self.statistics.messages_late = self.statistics.messages_late.wrapping_add(1);
+            self.release_assembly(memory, link);
+            return;
+        }
+        if !self.note(memory, Note::Assembly(link)) {
+            debug_assert!(false, "its record was checked");
+            self.release_assembly(memory, link);
+        }
+    }
+
+    /// Returns whether more of the stream has arrived in order.
+    fn on_stream(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        number: u64,
+        link: Link,
+        offset: Offset,
+        data: &[u8],
+    ) -> bool {
+        let domain = &mut memory.domains[link];
+        let Lane::Reliable { stream, .. } = &mut domain.lane else { return false };
+        let start = match offset {
+            Offset::Long(start) => Some(start),
+            Offset::Short(low) => stream.expand(number, low),
+        };
+        let Some(start) = start else { return false };
+        let ranges = &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
+        let written =
+            stream.write(&mut memory.pool, &mut self.stream_blocks, ranges, number, start, data);
+        debug_assert!(written.is_ok(), "it was checked");
+        let moved = written == Ok(true);
+        domain.moved |= moved;
+        if moved && self.long == link {
+            self.long_moved = context.clock.attended(context.now);
+        }
+        moved
+    }
+
+    /// Notes and credit for the streams that a packet moved. Only now, since they may take what the other
+    /// frames of the packet were promised when it was checked.
+    fn on_streams_moved(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        now: Instant,
+        slot: usize,
+        body: &[u8],
+    ) {
+        for frame in frames(body) {
+            let Ok(Frame::Reliable { channel, .. }) = frame else { continue };
+            let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
+            if core::mem::take(&mut memory.domains[link].moved) {
+                self.on_stream_moved(memory, context, now, link);
+            }
+        }
+    }
+
+    /// More of a stream has arrived in order.
+    fn on_stream_moved(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        now: Instant,
+        link: Link,
+    ) {
+        let domain = &mut memory.domains[link];
+        let Lane::Reliable { stream, .. } = &mut domain.lane else { return };
+        let upto = stream.base();
+        if domain.notes == 0 {
+            if !stream.may_be_complete() {
+                return;
+            }
+            match stream.head(&memory.pool, upto, context.config.reliable_max) {
+                Head::Message { .. } => {}
+                Head::Partial => return self.grant(memory, context, now, link),
+                Head::Bad => {
+                    self.misbehaved = true;
+                    return;
+                }
+            }
+        }
+        if !self.note(memory, Note::Stream { domain: link, upto }) {
+            self.unnoted = true;
+            self.tell_readable = true;
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Whether a packet can be taken: nothing of it is applied before all of it was checked.
+
+use bowline_core::serial::ahead32;
+use bowline_core::{ChannelId, DropReason, Link, Mode};
+use bowline_transport::fragments::{self, Fragment};
+use bowline_transport::reliable::Refused;
+use bowline_wire::native::{Frame, Offset, frames, messages};
+
+use crate::config::Config;
+use crate::domain::Lane;
+use crate::peer::Peer;
+use crate::receive::Failed;
+use crate::storage::{Memory, Need};
+
+/// How many blocks of streams one packet may have walked over, unless it is for a single range.
+const STEPS_MAX: usize = 4_096;
+
+/// What a packet would take if it were accepted.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) inbox: usize,
+    pub(crate) stream_blocks: usize,
+    /// Blocks to walk over to get at places ahead in streams.
+    pub(crate) steps: usize,
+    pub(crate) records: usize,
+    pub(crate) fragments: fragments::Plan,
+    pub(crate) any_fragment: bool,
+    pub(crate) eliciting: bool,
+    pub(crate) any_frame: bool,
+}
+
+impl Peer {
+    /// Checks all frames of a packet; nothing changes but that domains are opened.
+    pub(crate) fn check_frames(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        slot: usize,
+        number: u64,
+        body: &[u8],
+    ) -> Result<Plan, Failed> {
+        let mut plan = Plan::default();
+        for frame in frames(body) {
+            let frame = frame?;
+            plan.any_frame = true;
+            plan.eliciting |= frame.is_ack_eliciting();
+            self.check_frame(memory, config, slot, number, &frame, &mut plan)?;
+        }
+        Ok(plan)
+    }
+
+    fn check_frame(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        slot: usize,
+        number: u64,
+        frame: &Frame<'_>,
+        plan: &mut Plan,
+    ) -> Result<(), Failed> {
+        match *frame {
+            Frame::Padding | Frame::Ping | Frame::Close { .. } => Ok(()),
+            Frame::Credit { channel, .. } => {
+                self.open_for(memory, config, slot, channel, Mode::Reliable).map(drop)
+            }
+            Frame::Unreliable { channel, ordered, messages: all } => {
+                let (mode, max) = if ordered {
+                    (Mode::UnreliableOrdered, config.ordered_max)
+                } else {
+                    (Mode::Unreliable, config.unreliable_max)
+                };
+                self.check_channel(channel)?;
+                if all.len() > max as usize
+                    && messages(all).any(|message| message.len() > max as usize)
+                {
+                    return Err(DropReason::OverLimit.into());
+                }
+                if ordered {
+                    let link = self.open_for(memory, config, slot, channel, mode)?;
+                    if let Lane::Ordered { filter, .. } = &memory.domains[link].lane
+                        && !filter.is_newer(2 * number)
+                    {
+                        return Ok(());
+                    }
+                }
+                plan.inbox += all.len();
+                plan.records += 1;
+                Ok(())
+            }
+            Frame::Fragment { channel, ordered, id, offset, total, data } => {
+                self.check_channel(channel)?;
+                let max = if ordered { config.ordered_max } else { config.unreliable_max };
+                if total > max {
+                    return Err(DropReason::OverLimit.into());
+                }
+                if ordered {
+                    self.open_for(memory, config, slot, channel, Mode::UnreliableOrdered)?;
+                }
+                let fragment = Fragment { channel, ordered, id, offset, total, data, number };
+                self.check_fragment(memory, config, &fragment, plan)
+            }
+            Frame::Reliable { channel, offset, data } => {
+                let link = self.open_for(memory, config, slot, channel, Mode::Reliable)?;
+                let Lane::Reliable { stream, .. } = &memory.domains[link].lane else {
+                    return Ok(());
+                };
+                let start = match offset {
+                    Offset::Long(start) => start,
+                    Offset::Short(low) => stream.expand(number, low).ok_or(DropReason::Stale)?,
+                };
+                let end = start.wrapping_add(data.len() as u32);
+                match stream.check(&memory.pool, start, end) {
+                    Ok((blocks, records)) => {
+                        let ahead = ahead32(start, stream.base()).max(0) as usize;
+                        let steps = plan.steps + memory.pool.blocks_for(ahead);
+                        if plan.steps > 0 && steps > STEPS_MAX {
+                            return Err(DropReason::Full.into());
+                        }
+                        plan.steps = steps;
+                        plan.stream_blocks += blocks;
+                        plan.records += records;
+                        Ok(())
+                    }
+                    Err(Refused::OverCredit) => Err(Failed::Misbehaved),
+                    Err(Refused::Full { blocks }) => Err(Failed::Short(Need::Blocks(blocks))),
+                }
+            }
+            _ => Err(DropReason::Unexpected.into()),
+        }
+    }
+
+    fn check_fragment(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        fragment: &Fragment<'_>,
+        plan: &mut Plan,
+    ) -> Result<(), Failed> {
+        // One message may wait however long it is.
+        let waiting = self.waiting();
+        if waiting > 0 && waiting.saturating_add(fragment.total) > config.inbox_max {
+            return Err(DropReason::Full.into());
+        }
+        let blocks = memory.pool.blocks_for(fragment.total as usize);
+        let lent = fragments::Memory {
+            slots: &mut memory.assemblies,
+            slot_quota: &mut self.assembly_quota,
+            pool: &mut memory.pool,
+            block_quota: &mut self.inbox_blocks,
+        };
+        let checked =
+            self.reassembly.check(&lent, &config.incomplete, fragment, &mut plan.fragments);
+        plan.any_fragment = true;
+        plan.records += 1;
+        match checked {
+            Ok(()) => self.check_lent(memory, fragment, &plan.fragments),
+            Err(fragments::Refused::Full) => Err(self.short_of(memory, &plan.fragments, blocks)),
+            Err(fragments::Refused::TooLong) => Err(DropReason::OverLimit.into()),
+            Err(_) => Err(DropReason::Malformed.into()),
+        }
+    }
+
+    /// Whether memory that can grow should, so that a new message costs no older one.
+    fn check_lent(
+        &self,
+        memory: &Memory<'_>,
+        fragment: &Fragment<'_>,
+        plan: &fragments::Plan,
+    ) -> Result<(), Failed> {
+        let (places, pool) = (&memory.assemblies, &memory.pool);
+        if self.reassembly.knows(places, fragment) {
+            return Ok(());
+        }
+        let messages = plan.messages() as usize;
+        let may_have = places.ledger().available(&self.assembly_quota) as usize;
+        if places.vacant() < messages && may_have >= messages {
+            return Err(Failed::Short(Need::Assembly));
+        }
+        let blocks = plan.blocks() as usize;
+        let may_have = pool.ledger().available(&self.inbox_blocks) as usize;
+        if pool.vacant() < blocks && may_have >= blocks {
+            return Err(Failed::Short(Need::Blocks(blocks)));
+        }
+        Ok(())
+    }
+
+    /// What is missing for the messages of `plan` and for one more, of `blocks` blocks: of what this
+    /// peer has already it may give up all.
+    fn short_of(&self, memory: &Memory<'_>, plan: &fragments::Plan, blocks: usize) -> Failed {
+        let places = memory.assemblies.vacant() + usize::from(self.reassembly.count());
+        if places <= plan.messages() as usize {
+            return Failed::Short(Need::Assembly);
+        }
+        let lent = memory.pool.vacant() + self.reassembly.blocks() as usize;
+        let needed = plan.blocks() as usize + blocks;
+        if lent < needed {
+            return Failed::Short(Need::Blocks(needed));
+        }
+        // Others were promised what is left; more memory would not change that.
+        DropReason::Full.into()
+    }
+
+    /// Bytes of unreliable messages that wait to be read.
+    fn waiting(&self) -> u32 {
+        self.inbox.len().saturating_add(self.assembled)
+    }
+
+    fn check_channel(&self, channel: u8) -> Result<(), Failed> {
+        if u16::from(channel) < self.theirs.channels {
+            Ok(())
+        } else {
+            Err(DropReason::OverLimit.into())
+        }
+    }
+
+    fn open_for(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        slot: usize,
+        channel: u8,
+        mode: Mode,
+    ) -> Result<Link, Failed> {
+        self.check_channel(channel)?;
+        self.domain(memory, config, slot, ChannelId(channel), mode).map_err(Failed::Short)
+    }
+
+    /// Whether there is memory for all of a packet.
+    pub(crate) fn check_memory(
+        &self,
+        memory: &Memory<'_>,
+        config: &Config,
+        plan: &Plan,
+    ) -> Result<(), Failed> {
+        // Fragments in the same packet were checked as if nothing else were in it.
+        let fragments = plan.fragments.blocks() as usize;
+        let mut others = plan.stream_blocks;
+        if plan.inbox > 0 {
+            if self.waiting() as usize + plan.inbox > config.inbox_max as usize {
+                return Err(DropReason::Full.into());
+            }
+            let needed = self.inbox.blocks_needed(&memory.pool, plan.inbox);
+            if needed + fragments > memory.pool.ledger().available(&self.inbox_blocks) as usize {
+                return Err(DropReason::Full.into());
+            }
+            others += needed;
+        }
+        if others > 0 && others + fragments > memory.pool.vacant() {
+            return Err(Failed::Short(Need::Blocks(others + fragments)));
+        }
+        if plan.stream_blocks > memory.pool.ledger().available(&self.stream_blocks) as usize {
+            return Err(DropReason::Full.into());
+        }
+        // Streams can do without a note; whatever else arrives cannot.
+        if plan.records > memory.records.available(&self.receive_records) {
+            if plan.records > memory.records.ledger().available(&self.receive_records) as usize {
+                return Err(DropReason::Full.into());
+            }
+            return Err(Failed::Short(Need::Record));
+        }
+        Ok(())
+    }
+}

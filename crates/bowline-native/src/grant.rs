@@ -1,0 +1,65 @@
+//! Credit for what the peer may send of its streams, as far as memory allows.
+
+use bowline_core::{Instant, Link};
+use bowline_transport::credit::GrantLimits;
+
+use crate::domain::Lane;
+use crate::endpoint::Context;
+use crate::peer::Peer;
+use crate::storage::Memory;
+
+impl Peer {
+    /// Raises the credit of a stream as far as memory allows.
+    ///
+    /// One message at a time may have more than its stream's window: a peer that begins many and ends none
+    /// gets no further.
+    pub(crate) fn grant(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        now: Instant,
+        link: Link,
+    ) {
+        let domain = &mut memory.domains[link];
+        let Lane::Reliable { stream, .. } = &mut domain.lane else { return };
+        let limits = GrantLimits {
+            window_max: context.config.credit_max,
+            keep: context.long_blocks + context.send_blocks,
+            long: self.long.is_none() || self.long == link,
+        };
+        let grant = stream.grant(&mut memory.pool, &mut self.stream_blocks, &limits);
+        if grant.long && self.long.is_none() {
+            (self.long, self.long_moved) = (link, context.clock.attended(now));
+        } else if !grant.long && self.long == link {
+            self.long = Link::NONE;
+            self.is_starved = true;
+        }
+        if grant.raised && !cfg!(bowline_mutant = "forget_credit") {
+            domain.credit_due = true;
+            self.credit_due = true;
+        }
+        self.is_starved |= grant.starved;
+    }
+
+    /// Raises the credit of all streams as far as memory allows, after some was freed.
+    pub(crate) fn grant_all(&mut self, memory: &mut Memory<'_>, context: &Context, now: Instant) {
+        self.is_starved = false;
+        let mut at = self.domains;
+        while let Some(link) = at.some() {
+            self.grant(memory, context, now, link);
+            at = bowline_core::Slot::next(&memory.domains[link]);
+        }
+    }
+
+    /// A peer that is heard, and adds nothing to the message that was given so much memory, keeps it from
+    /// everybody, be it on purpose or because its path lets only short datagrams through. Judged after two times of silence, since one may pass before it is heard at all.
+    pub(crate) fn judge_long(&mut self, memory: &Memory<'_>, context: &Context, now: Instant) {
+        let Some(link) = self.long.some() else { return };
+        let Lane::Reliable { stream, .. } = &memory.domains[link].lane else { return };
+        let due = self.long_moved + context.config.idle_timeout.saturating_mul(2);
+        // Once it is complete it waits for our application.
+        if due <= context.clock.attended(now) && !stream.may_be_complete() {
+            self.gave_up = true;
+        }
+    }
+}
