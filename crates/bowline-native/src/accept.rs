@@ -7,7 +7,7 @@ use bowline_core::{
 use bowline_wire::native::{Parameters, RefuseCode, VERSION};
 
 use crate::config::Accept;
-use crate::endpoint::{Endpoint, UnknownPeer, find, refuse_code};
+use crate::endpoint::{Endpoint, UnknownPeer, find};
 use crate::peer::Phase;
 use crate::reply::{Reply, ReplyKind};
 use crate::storage::Storage;
@@ -236,5 +236,16 @@ impl<S: Storage> Endpoint<S> {
             self.statistics.sessions = self.statistics.sessions.wrapping_add(1);
         }
         self.settle(now, link);
+    }
+}
+
+/// What a refusal says on the wire.
+const fn refuse_code(reason: RefuseReason) -> (RefuseCode, u32) {
+    match reason {
+        RefuseReason::Version(_) => (RefuseCode::Version, 0),
+        RefuseReason::Application => (RefuseCode::Application, 0),
+        RefuseReason::Limits => (RefuseCode::Limits, 0),
+        RefuseReason::ByApplication(reason) => (RefuseCode::ByApplication, reason.0),
+        _ => (RefuseCode::Full, 0),
     }
 }

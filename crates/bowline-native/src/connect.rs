@@ -8,12 +8,44 @@ use bowline_wire::native::{COOKIE_LEN, Handshake, Parameters, RefuseCode};
 
 use crate::config::Config;
 use crate::cookies::ticks;
-use crate::endpoint::{ConnectError, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::peer::{Peer, Phase};
 use crate::storage::{Memory, Storage};
 
 /// What a CONNECT takes at most besides its payload, in bytes.
 const CONNECT_LEN: usize = 68;
+
+/// Why a connection could not be begun. Nothing has changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// There is no memory for another session.
+    Full,
+    /// There is a session with this address.
+    AlreadyConnected(PeerId),
+    /// The payload does not fit a datagram.
+    PayloadTooLong {
+        /// Its length, in bytes.
+        len: usize,
+        /// The longest one, in bytes.
+        max: usize,
+    },
+}
+
+impl core::fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Full => f.write_str("no memory for another session"),
+            Self::AlreadyConnected(peer) => write!(f, "session {peer} has this address"),
+            Self::PayloadTooLong { len, max } => {
+                write!(f, "connect payload of {len} bytes is longer than {max}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ConnectError {}
 
 impl<S: Storage> Endpoint<S> {
     /// Begins a *plain* session with `to`; [`bowline_core::Event::Connected`] or

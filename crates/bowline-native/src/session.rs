@@ -2,7 +2,7 @@
 
 use bowline_core::{Address, Link};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Freed};
 use crate::peer::Phase;
 use crate::storage::{Need, Storage};
 
@@ -67,5 +67,16 @@ impl<S: Storage> Endpoint<S> {
         }
         peer.payload_len = payload.len() as u16;
         peer.payload.append(&mut parts.memory.pool, &mut peer.send_blocks, payload)
+    }
+
+    /// Gives the slot of a session back that is over (`Peer::is_over`).
+    #[inline(never)]
+    pub(crate) fn retire(&mut self, link: Link) {
+        let mut parts = self.storage.parts();
+        parts.peers[link].vacate(&mut parts.memory, link.index());
+        parts.schedule.set(link.index(), None);
+        self.lines.remove(&mut parts.peers, link);
+        parts.peers.give(&mut self.peers_quota, link);
+        self.freed = Freed::ALL;
     }
 }
