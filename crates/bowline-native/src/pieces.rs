@@ -1,0 +1,192 @@
+//! Messages, fragments and pieces of streams, put into packets.
+
+use bowline_core::Link;
+use bowline_transport::reliable::Ranges;
+use bowline_transport::unreliable::Next;
+use bowline_wire::native::{DataHead, DataKind};
+use bowline_wire::{NoRoom, varint};
+
+use crate::domain::Lane;
+use crate::packet::Packet;
+use crate::peer::Peer;
+use crate::storage::Memory;
+
+/// Room left in a packet below which no piece of a longer stream or message is cut.
+const PIECE_MIN: usize = 16;
+
+/// What became of a packet that a domain was asked to write into.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Packed {
+    /// The domain has nothing more, and others may follow.
+    All,
+    /// Nothing more goes into this packet, whether or not the domain has more.
+    PacketFull,
+}
+
+impl Peer {
+    pub(crate) fn write_data(
+        &mut self,
+        memory: &mut Memory<'_>,
+        packet: &mut Packet<'_>,
+    ) -> Result<(), NoRoom> {
+        while let Some(link) = self.pending.front() {
+            match self.pack_domain(memory, packet, link)? {
+                Packed::All => {
+                    self.pending.pop(&mut memory.domains);
+                }
+                Packed::PacketFull => {
+                    if memory.domains[link].is_pending() {
+                        self.pending.rotate(&mut memory.domains);
+                    } else {
+                        self.pending.pop(&mut memory.domains);
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pack_domain(
+        &mut self,
+        memory: &mut Memory<'_>,
+        packet: &mut Packet<'_>,
+        link: Link,
+    ) -> Result<Packed, NoRoom> {
+        let others = self.pending.after(&mut memory.domains, link).is_some();
+        if matches!(memory.domains[link].lane, Lane::Reliable { .. }) {
+            self.pack_reliable(memory, packet, link, others)
+        } else {
+            self.pack_unreliable(memory, packet, link, others)
+        }
+    }
+
+    /// Puts ranges of a stream into a packet.
+    fn pack_reliable(
+        &mut self,
+        memory: &mut Memory<'_>,
+        packet: &mut Packet<'_>,
+        link: Link,
+        others: bool,
+    ) -> Result<Packed, NoRoom> {
+        let domain = &mut memory.domains[link];
+        let channel = domain.channel.0;
+        let Lane::Reliable { out, .. } = &mut domain.lane else { return Ok(Packed::All) };
+        let mut ranges = Ranges { records: &mut memory.records, quota: &mut self.send_records };
+        while let Some(piece) = out.peek(&mut ranges) {
+            let room = packet.writer.room();
+            let Some((kind, len, len_field)) = plan_piece(out, piece, channel, room, others) else {
+                return Ok(Packed::PacketFull);
+            };
+            let end = piece.start.wrapping_add(len as u32);
+            if !packet.note_range(ranges.records, ranges.quota, link, piece.start, end) {
+                return Ok(Packed::PacketFull);
+            }
+            DataHead { kind, channel, len: len_field }.emit(&mut packet.writer)?;
+            let space = packet.writer.tail_mut().get_mut(..len).ok_or(NoRoom)?;
+            out.take(&memory.pool, &mut ranges, piece, space);
+            packet.writer.advance(len);
+            packet.eliciting = true;
+            if piece.again {
+                self.statistics.bytes_resent += len as u64;
+            }
+            if len_field.is_none() {
+                return Ok(Packed::PacketFull);
+            }
+        }
+        Ok(Packed::All)
+    }
+
+    /// Puts whole messages, or a fragment of one, into a packet.
+    fn pack_unreliable(
+        &mut self,
+        memory: &mut Memory<'_>,
+        packet: &mut Packet<'_>,
+        link: Link,
+        others: bool,
+    ) -> Result<Packed, NoRoom> {
+        let domain = &mut memory.domains[link];
+        let channel = domain.channel.0;
+        let (out, ordered) = match &mut domain.lane {
+            Lane::Unreliable { out } => (out, false),
+            Lane::Ordered { out, .. } => (out, true),
+            Lane::Reliable { .. } => return Ok(Packed::All),
+        };
+        let kind = if ordered { DataKind::UnreliableOrdered } else { DataKind::Unreliable };
+        let bare = DataHead { kind, channel, len: None }.len();
+        loop {
+            let room = packet.writer.room();
+            // What an empty packet holds: this one's, with a longer packet number.
+            let room_max = (room + packet.writer.len()).saturating_sub(packet.head_len + 3 + bare);
+            let (pool, quota) = (&mut memory.pool, &mut self.send_blocks);
+            match out.next(pool, quota, room.saturating_sub(bare), room_max) {
+                Next::Nothing => return Ok(Packed::All),
+                Next::Later => return Ok(Packed::PacketFull),
+                Next::Whole(len) => {
+                    let left = room.saturating_sub(bare + varint::len(len as u32) + len);
+                    let more = others && left >= PIECE_MIN && out.queued() as usize == len;
+                    let head = DataHead { kind, channel, len: more.then_some(len as u32) };
+                    head.emit(&mut packet.writer)?;
+                    let space = packet.writer.tail_mut().get_mut(..len).ok_or(NoRoom)?;
+                    out.take_whole(pool, quota, space);
+                    packet.writer.advance(len);
+                    packet.eliciting = true;
+                    // Without a length the frame is the last one.
+                    return Ok(if more { Packed::All } else { Packed::PacketFull });
+                }
+                Next::Fragment => {
+                    let Some((id, offset, total)) = out.fragment() else {
+                        return Ok(Packed::All);
+                    };
+                    let kind = DataKind::Fragment { ordered, id, offset, total };
+                    let head_len = DataHead { kind, channel, len: None }.len();
+                    let rest = (total - offset) as usize;
+                    let Some(space) =
+                        room.checked_sub(head_len).filter(|&s| s >= PIECE_MIN.min(rest))
+                    else {
+                        return Ok(Packed::PacketFull);
+                    };
+                    let len = rest.min(space);
+                    let follow = others || out.queued() as usize > len;
+                    let left = space.saturating_sub(len + varint::len(len as u32));
+                    let more = follow && left >= PIECE_MIN;
+                    let head = DataHead { kind, channel, len: more.then_some(len as u32) };
+                    head.emit(&mut packet.writer)?;
+                    let space = packet.writer.tail_mut().get_mut(..len).ok_or(NoRoom)?;
+                    out.take_fragment(pool, quota, space);
+                    packet.writer.advance(len);
+                    packet.eliciting = true;
+                    if !more {
+                        return Ok(Packed::PacketFull);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How a range of a stream goes into `room` bytes: kind of frame, bytes of it, and its length field.
+fn plan_piece(
+    out: &bowline_transport::reliable::OutStream,
+    piece: bowline_transport::reliable::Piece,
+    channel: u8,
+    room: usize,
+    others: bool,
+) -> Option<(DataKind, usize, Option<u32>)> {
+    let wanted = piece.len as usize;
+    let kind =
+        offset_kind(out.allows_short_offset(piece.start.wrapping_add(piece.len)), piece.start);
+    let head = DataHead { kind, channel, len: None }.len();
+    let space = room.checked_sub(head).filter(|&space| space >= wanted.min(PIECE_MIN))?;
+    if wanted >= space {
+        return Some((kind, space, None));
+    }
+    let left = space.saturating_sub(wanted + varint::len(wanted as u32));
+    let more = (others || piece.again) && left >= PIECE_MIN;
+    Some((kind, wanted, more.then_some(wanted as u32)))
+}
+
+pub(crate) fn offset_kind(short: bool, start: u32) -> DataKind {
+    let short = short || cfg!(bowline_mutant = "short_offsets");
+    if short { DataKind::ReliableShort(start as u8) } else { DataKind::ReliableLong(start) }
+}
