@@ -48,7 +48,7 @@ impl<S: Storage> Endpoint<S> {
         peer.liveness.on_heard(self.context.clock.attended(now));
         peer.open();
         peer.accept_due = true;
-        self.statistics.sessions = self.statistics.sessions.wrapping_add(1);
+        self.on_begun(link);
         self.settle(now, link);
         Ok(())
     }
@@ -233,7 +233,7 @@ impl<S: Storage> Endpoint<S> {
         } else {
             peer.open();
             peer.accept_due = true;
-            self.statistics.sessions = self.statistics.sessions.wrapping_add(1);
+            self.on_begun(link);
         }
         self.settle(now, link);
     }

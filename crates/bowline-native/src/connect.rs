@@ -70,7 +70,7 @@ impl<S: Storage> Endpoint<S> {
         }
         let parts = self.storage.parts();
         if let Some(link) = self.context.hash.find(parts.index, &parts.peers, &to) {
-            let id = PeerId::new(link.index() as u32, parts.peers[link].generation);
+            let id = parts.peers[link].id(link);
             return Err(ConnectError::AlreadyConnected(id));
         }
         let link = self.begin_session(to).ok_or(ConnectError::Full)?;
@@ -87,7 +87,7 @@ impl<S: Storage> Endpoint<S> {
         peer.phase = Phase::Hello;
         peer.repeat_at = now;
         peer.give_up_at = give_up_at;
-        let id = PeerId::new(link.index() as u32, peer.generation);
+        let id = peer.id(link);
         self.settle(now, link);
         Ok(id)
     }
@@ -132,7 +132,7 @@ impl<S: Storage> Endpoint<S> {
         peer.forget_payload(&mut parts.memory);
         peer.open();
         peer.ping_due = true;
-        self.statistics.sessions = self.statistics.sessions.wrapping_add(1);
+        self.on_begun(link);
         self.settle(now, link);
         Ok(())
     }

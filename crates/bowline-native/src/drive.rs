@@ -31,7 +31,10 @@ impl<S: Storage> Machine for Endpoint<S> {
                 self.statistics.datagrams_received += 1;
                 self.statistics.bytes_received += datagram.len() as u64;
             }
-            Err(reason) => self.statistics.count_drop(reason),
+            Err(reason) => {
+                bowline_core::trace!("a datagram is dropped: {:?}", reason);
+                self.statistics.count_drop(reason);
+            }
         }
         outcome
     }

@@ -133,6 +133,7 @@ fn follow_up(parts: &mut Parts<'_>, context: &Context, now: Instant, link: Link)
     let peer = &mut parts.peers[link];
     if let Phase::Open = peer.phase {
         if peer.misbehaved {
+            bowline_core::warn!("{:?} broke the rules", peer.id(link));
             let reason = DisconnectReason::PeerMisbehaved;
             peer.begin_close(&mut parts.memory, context, now, CloseCause::Misbehaviour, reason);
         } else if peer.gave_up {
@@ -146,6 +147,7 @@ fn follow_up(parts: &mut Parts<'_>, context: &Context, now: Instant, link: Link)
         }
     }
     if matches!(peer.phase, Phase::Closed) && peer.is_listed {
+        bowline_core::debug!("{:?} is over: {:?}", peer.id(link), peer.ended);
         peer.is_listed = false;
         context.hash.remove(parts.index, &parts.peers, link);
     }

@@ -1,6 +1,8 @@
 //! One session: its state, and what it wants next.
 
-use bowline_core::{Address, CloseReason, DisconnectReason, Duration, Instant, Link, Quota, Slot};
+use bowline_core::{
+    Address, CloseReason, DisconnectReason, Duration, Instant, Link, PeerId, Quota, Slot,
+};
 use bowline_transport::acks::AckSchedule;
 use bowline_transport::congestion::FixedWindow;
 use bowline_transport::fragments::Reassembly;
@@ -258,6 +260,11 @@ impl Slot for Peer {
 }
 
 impl Peer {
+    /// What the application calls the session in this slot.
+    pub(crate) const fn id(&self, link: Link) -> PeerId {
+        PeerId::new(link.index() as u32, self.generation)
+    }
+
     /// Whether it is in line to send.
     pub(crate) const fn is_active(&self) -> bool {
         self.active.is_queued()

@@ -79,4 +79,11 @@ impl<S: Storage> Endpoint<S> {
         parts.peers.give(&mut self.peers_quota, link);
         self.freed = Freed::ALL;
     }
+
+    /// A session is open from now on.
+    pub(crate) fn on_begun(&mut self, link: Link) {
+        self.statistics.sessions = self.statistics.sessions.wrapping_add(1);
+        let id = self.storage.parts().peers[link].id(link);
+        bowline_core::debug!("{:?} begins", id);
+    }
 }

@@ -52,7 +52,7 @@ impl<S: Storage> Messages for Endpoint<S> {
         while let Some(link) = self.lines.ready.front() {
             let mut parts = self.storage.parts();
             let peer = &mut parts.peers[link];
-            let id = PeerId::new(link.index() as u32, peer.generation);
+            let id = peer.id(link);
             let event = peer.poll_event(id);
             let (more, over) = (peer.tells(), peer.is_over());
             if !more {
@@ -120,8 +120,9 @@ impl<S: Storage> Endpoint<S> {
         let slots = self.storage.parts().peers.lent();
         for slot in 0..slots {
             let parts = self.storage.parts();
-            let peer = &parts.peers[Link::new(slot as u32)];
-            let id = PeerId::new(slot as u32, peer.generation);
+            let link = Link::new(slot as u32);
+            let peer = &parts.peers[link];
+            let id = peer.id(link);
             if !matches!(peer.phase, Phase::Open) || except == Some(id) {
                 continue;
             }
