@@ -91,14 +91,26 @@
 //!
 //! # Embedding
 //!
-//! With a socket loop of your own, this is all there is to drive:
+//! With a socket loop of your own, this is all there is to drive. (`connect_plain` and `finish` belong to
+//! [`Endpoint`]; `handle_datagram` and the polls to [`Machine`] and [`Messages`], which have to be in scope.)
 //!
 //! ```no_run
 #![doc = include_str!("../examples/embed.rs")]
 //! ```
 //!
-//! Without `alloc`, a [`Fixed`] takes the place of `Heap`, and may lie in a `static`; without a source of
-//! randomness at start-up, [`Endpoint::add_entropy`] mixes in what is gathered later.
+//! Without `alloc`, a [`Fixed`] takes the place of `Heap`, and may lie in a `static` (in a `Mutex` or a cell of
+//! your platform, since an endpoint wants it mutable). If it is too small,
+//! [`MemoryTooSmall`](ConfigError::MemoryTooSmall) tells what each session is promised.
+//!
+//! ```
+//! use bowline::{Config, Fixed};
+//!
+//! let mut memory = Fixed::<1, 1, 16, 32>::new(); // peers, channels, records, blocks
+//! let endpoint = bowline::plain(Config::small(7), &[0x5e; 32], &mut memory)?; // a seed from your hardware
+//! # Ok::<(), bowline::ConfigError>(())
+//! ```
+//!
+//! Without a source of randomness at start-up, [`Endpoint::add_entropy`] mixes in what is gathered later.
 //!
 //! # Features
 //!
