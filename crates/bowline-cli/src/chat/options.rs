@@ -8,6 +8,7 @@ const APPLICATION: u64 = 0x626f_776c_696e_65c4;
 
 /// For the side that is called.
 #[derive(Args, Debug)]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct ServeOptions {
     /// Where to listen, as HOST:PORT
     pub(super) address: String,
@@ -20,6 +21,7 @@ pub(crate) struct ServeOptions {
 
 /// For the side that calls.
 #[derive(Args, Debug)]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct ConnectOptions {
     /// Who to connect to, as HOST:PORT
     pub(super) address: String,
@@ -32,7 +34,7 @@ pub(crate) struct ConnectOptions {
 
 #[derive(Args, Debug)]
 struct SessionOptions {
-    /// Both sides must have the same number
+    /// Which application this is, if not this one; sessions begin only between equal numbers
     #[arg(long, value_name = "NUMBER", default_value_t = APPLICATION, hide_default_value = true)]
     application: u64,
     /// How packets are protected against accidents; the stricter side decides
@@ -45,7 +47,7 @@ struct SessionOptions {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum IntegrityKind {
-    /// By what UDP has
+    /// Only by the checksum of UDP
     None,
     /// By a CRC of 32 bits
     Crc,

@@ -9,6 +9,7 @@ use super::relay::Weather;
 
 /// For the demonstration.
 #[derive(Args, Debug)]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct Options {
     /// Datagrams that are lost, in each direction
     #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = percent)]
