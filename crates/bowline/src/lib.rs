@@ -40,15 +40,15 @@
 //! # Layers
 //!
 //! ```text
-//!  faces        bowline (you are here)      bowline-cli
+//!  faces         bowline (you are here) ◄── bowline-cli
 //!                      │
 //!  edges         bowline-udp        bowline-sim        or your own loop
 //!                      └──── trait Machine ───┴──────────────┘
 //!  protocol                   bowline-native
 //!                            │      │     │
 //!  mechanisms     bowline-crypto    │   bowline-transport
-//!                            └──────┴─────┤
-//!  ground              bowline-wire ──► bowline-core
+//!                                   │     │
+//!  ground                  bowline-wire ──► bowline-core
 //! ```
 //!
 //! Edges and protocol do not see each other; they meet in [`Machine`]. An application meets the
