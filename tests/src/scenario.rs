@@ -1,7 +1,7 @@
 //! What a world is made of. Plain values, drawn from a seed.
 
 use bowline_core::Duration;
-use bowline_native::{Accept, Config};
+use bowline_native::{Accept, Config, Integrity};
 use bowline_sim::{Bursts, Link, PERCENT, Rng};
 
 use crate::memory::Kind;
@@ -69,6 +69,8 @@ pub struct Scenario {
     pub pause: u32,
     /// Chance, per turn and in parts per million, that a session is closed, finished, or another begun.
     pub churn: u32,
+    /// Chance, in parts per million, that somebody who saw a datagram sends it again, up to three seconds later.
+    pub replay: u32,
     /// What happens to the network.
     pub troubles: Vec<Trouble>,
 }
@@ -86,6 +88,7 @@ impl Scenario {
             longest: [64 * 1024, 16 * 1024, 4 * 1024],
             pause: 0,
             churn: 0,
+            replay: 0,
             troubles: Vec::new(),
         }
     }
@@ -95,12 +98,19 @@ impl Scenario {
         let mut rng = Rng::stream(seed, 0x5ce);
         let count = 2 + rng.below(3) as usize;
         let link = draw_link(&mut rng);
+        // Only where nothing is damaged on the way can one do without checksums.
+        let integrity = if link.corrupt == 0 && rng.chance(20 * PERCENT) {
+            Integrity::None
+        } else {
+            Integrity::Crc32
+        };
         let mut nodes: Vec<NodePlan> = (0..count).map(|_| draw_node(&mut rng, &link)).collect();
         // Enough room for everybody at the one that all connect to.
         while nodes[0].kind.peers() < count {
             nodes[0].kind = Kind::TightHeap;
-            nodes[0].config = NodePlan { ..draw_node_of(&mut rng, &link, Kind::TightHeap) }.config;
+            nodes[0].config = draw_node_of(&mut rng, &link, Kind::TightHeap).config;
         }
+        nodes.iter_mut().for_each(|node| node.config.integrity = integrity);
         let span = Duration::from_millis(500 + rng.below(4_000));
         let troubles = (0..rng.below(3)).map(|_| draw_trouble(&mut rng, span, count)).collect();
         Self {
@@ -114,6 +124,7 @@ impl Scenario {
                 .map(|most| 1 << rng.below(most).max(4).ilog2()),
             pause: if rng.chance(50 * PERCENT) { 2 * PERCENT } else { 0 },
             churn: if rng.chance(30 * PERCENT) { PERCENT } else { 0 },
+            replay: if rng.chance(20 * PERCENT) { 5 * PERCENT } else { 0 },
             troubles,
         }
     }
@@ -150,6 +161,10 @@ fn draw_node_of(rng: &mut Rng, link: &Link, kind: Kind) -> NodePlan {
         connection_ids: rng.chance(50 * PERCENT),
         datagram_max: datagram_max.min(link.payload_max.min(65_507) as u16),
         ack_delay: Duration::from_millis(rng.below(32)),
+        idle_timeout: Duration::from_secs(4 + rng.below(16)),
+        credit: 200 + rng.below(u64::from(config.credit) - 199) as u32,
+        in_flight_max: 2_000 + rng.below(u64::from(config.in_flight_max) - 1_999) as u32,
+        channels: 1 + rng.below(config.channels.into()) as u16,
         initial: rng.chance(50 * PERCENT).then(|| u32::MAX - rng.below(3_000) as u32),
         ..config
     };

@@ -5,10 +5,12 @@
 //! which every session is finished; and silence, after which nothing may be in use.
 
 use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use core::cell::RefCell;
 
 use bowline_core::{
-    ChannelId, CloseReason, DisconnectReason, Duration, Event, Instant, Machine, Messages, Mode,
-    Outgoing, PeerId, SendError,
+    Address, ChannelId, CloseReason, DisconnectReason, Duration, Event, Instant, Machine, Messages,
+    Mode, Outgoing, PeerId, SendError,
 };
 use bowline_crypto::SipHash;
 use bowline_native::{ConnectError, Endpoint, InUse};
@@ -143,7 +145,11 @@ pub struct World {
     ends: BTreeMap<Direction, End>,
     tally: Tally,
     shows: bool,
+    replays: Replays,
 }
+
+/// Datagrams that somebody is about to send again: when, from and to whom, and what.
+type Replays = Rc<RefCell<Vec<(Instant, Address, Address, Vec<u8>)>>>;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Age {
@@ -221,6 +227,12 @@ impl World {
             }
         });
         let players = players.collect();
+        let replays = Rc::new(RefCell::new(Vec::new()));
+        if scenario.replay > 0 {
+            let rng = Rng::stream(scenario.seed, 0x4e9);
+            let chance = scenario.replay;
+            net.add_tap(Box::new(Replay { rng, chance, to_come: Rc::clone(&replays) }));
+        }
         let shows = std::env::var_os(SHOW).is_some();
         if shows {
             net.add_tap(Box::new(Show));
@@ -229,6 +241,7 @@ impl World {
             players,
             net,
             shows,
+            replays,
             oracle: Oracle::new(),
             scenario: scenario.clone(),
             age: Age::Traffic,
@@ -427,6 +440,9 @@ impl World {
                 .map(|player| &mut *player.party as &mut dyn Machine)
                 .collect();
             self.net.step_until(&mut machines, next)?;
+            for (at, from, to, bytes) in self.replays.take() {
+                self.net.inject(at, from, to, &bytes);
+            }
         }
     }
 
@@ -738,6 +754,22 @@ pub fn run(scenario: &Scenario) -> Tally {
     match World::new(scenario).run() {
         Ok(tally) => tally,
         Err(failure) => panic!("{failure}\nin {scenario:?}"),
+    }
+}
+
+/// Remembers some of the datagrams, to send them again.
+struct Replay {
+    rng: Rng,
+    chance: u32,
+    to_come: Replays,
+}
+
+impl Tap for Replay {
+    fn departure(&mut self, _: NodeId, seen: &Sighting<'_>, _: Departure) {
+        while self.rng.chance(self.chance) {
+            let at = seen.at + self.rng.duration(Duration::from_secs(3));
+            self.to_come.borrow_mut().push((at, seen.from, seen.to, seen.bytes.to_vec()));
+        }
     }
 }
 

@@ -31,7 +31,7 @@ const CHORES: &[Chore] = &[
     ("sizes", "flash and RAM of the bare-metal binaries", sizes::run),
     ("callgrind", "instructions on the hot path, of one workload or all", callgrind::run),
     ("soak", "random worlds under the models: [--datagrams N] [--seed S]", soak::run),
-    ("mutants", "builds that are wrong on purpose: their tests must fail", mutants::run),
+    ("mutants", "builds that are wrong on purpose: their tests must fail; [NAME]", mutants::run),
     ("demos", "the demonstration with 20 % loss, 20 s, 20 seeds", soak::demos),
     ("fresh-clone", "run the README's commands in a clone of HEAD, home empty", fresh_clone::run),
 ];
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 
 /// Whether a chore reads the rest of the command line itself.
 fn takes_arguments(chore: &str) -> bool {
-    matches!(chore, "callgrind" | "soak")
+    matches!(chore, "callgrind" | "mutants" | "soak")
 }
 
 /// The top of the checkout that cargo runs us for. (The one we were compiled in may be another, where

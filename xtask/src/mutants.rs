@@ -34,17 +34,15 @@ const MUTANTS: &[(&str, &str, &str)] = &[
 /// How long a test may take with a mutant; one that does not end has noticed too.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Each mutant against its test, and each of these tests against no mutant.
+/// Each mutant against its test, and each of these tests against no mutant; or only those that the command
+/// line names.
 pub(crate) fn run(report: &mut Report) {
-    report.step("no mutant", || {
-        let mut complaints =
-            MUTANTS.iter().filter_map(|(_, file, test)| match attempt("", file, test) {
-                Ok(None) => None,
-                Ok(Some(complaint)) | Err(complaint) => Some(format!("{test}: {complaint}")),
-            });
-        complaints.next().map_or(Outcome::Passed, Outcome::Failed)
-    });
-    for (mutant, file, test) in MUTANTS {
+    let asked: Vec<String> = std::env::args().skip(2).collect();
+    let wanted = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
+    if wanted("none") {
+        check_none(report);
+    }
+    for (mutant, file, test) in MUTANTS.iter().filter(|(mutant, ..)| wanted(mutant)) {
         report.step(mutant, || match attempt(mutant, file, test) {
             Ok(None) => Outcome::Failed(format!("{test} does not notice")),
             Ok(Some(complaint)) => {
@@ -54,6 +52,17 @@ pub(crate) fn run(report: &mut Report) {
             Err(why) => Outcome::Failed(why),
         });
     }
+}
+
+fn check_none(report: &mut Report) {
+    report.step("no mutant", || {
+        let mut complaints =
+            MUTANTS.iter().filter_map(|(_, file, test)| match attempt("", file, test) {
+                Ok(None) => None,
+                Ok(Some(complaint)) | Err(complaint) => Some(format!("{test}: {complaint}")),
+            });
+        complaints.next().map_or(Outcome::Passed, Outcome::Failed)
+    });
 }
 
 /// What the test complains about in the build with this mutant, if it does.
@@ -107,7 +116,13 @@ fn build(mutant: &str, file: &str) -> Result<PathBuf, String> {
         return Err(format!("it does not build: {}", output.status));
     }
     let output = String::from_utf8_lossy(&output.stdout);
-    let programs = output.split("\"executable\":\"").skip(1);
-    let program = programs.filter_map(|rest| rest.split('"').next()).last();
+    // The binaries of the package are built along.
+    let mut programs =
+        output.split("\"executable\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let is_test = |path: &&str| {
+        let name = Path::new(path).file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(&format!("{file}-")))
+    };
+    let program = programs.find(is_test);
     program.map(PathBuf::from).ok_or_else(|| "cargo names no program".into())
 }
