@@ -4,7 +4,7 @@
 //! the network is kind and the applications read, until all that was promised has arrived; goodbye, in
 //! which every session is finished; and silence, after which nothing may be in use.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use core::cell::RefCell;
 
@@ -142,6 +142,7 @@ pub struct World {
     scenario: Scenario,
     age: Age,
     attempts: u64,
+    begun: BTreeSet<Direction>,
     ends: BTreeMap<Direction, End>,
     tally: Tally,
     shows: bool,
@@ -246,6 +247,7 @@ impl World {
             scenario: scenario.clone(),
             age: Age::Traffic,
             attempts: 0,
+            begun: BTreeSet::new(),
             ends: BTreeMap::new(),
             tally: Tally::default(),
         }
@@ -413,7 +415,15 @@ impl World {
     }
 
     fn listen_to_silence(&mut self) -> Result<(), Failure> {
+        let end = self.net.now() + GOODBYE_MAX;
         self.run_until(self.net.now() + SILENCE)?;
+        // Who sends old requests again can begin sessions, which end by themselves.
+        while self.scenario.replay > 0
+            && self.net.now() < end
+            && self.players.iter_mut().any(|player| player.party.endpoint().in_use().peers > 0)
+        {
+            self.run_until(self.net.now() + SILENCE)?;
+        }
         for (node, player) in self.players.iter_mut().enumerate() {
             let in_use = player.party.endpoint().in_use();
             if in_use != InUse::default() {
@@ -608,6 +618,7 @@ impl World {
                 self.oracle.forget(out);
             }
         }
+        self.begun.insert(out);
         self.players[node].sessions[at].out = Some(out);
         self.tally.sessions += 1;
     }
@@ -620,10 +631,14 @@ impl World {
     ) -> Result<(), Failure> {
         let at = self.session(node, peer);
         let session = self.players[node].sessions.swap_remove(at);
+        let back = session.out.map(|out| Direction { by_client: !out.by_client, ..out });
         self.tally.timed_out += u64::from(reason == DisconnectReason::TimedOut);
         let wrong = match reason {
             DisconnectReason::PeerMisbehaved | DisconnectReason::AccusedByPeer => true,
-            DisconnectReason::TimedOut => !self.scenario.may_time_out(),
+            // Of a session of which the other side has never heard one never hears anything.
+            DisconnectReason::TimedOut => {
+                !self.scenario.may_time_out() && back.is_some_and(|back| self.begun.contains(&back))
+            }
             DisconnectReason::ConnectTimedOut => !self.scenario.may_not_connect(),
             _ => false,
         };
