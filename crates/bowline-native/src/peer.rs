@@ -301,6 +301,16 @@ impl Peer {
         self.rtt.probe_timeout(self.theirs.ack_delay)
     }
 
+    /// When to send a probe, while something is in flight.
+    ///
+    /// The time doubles with each, but not beyond half of a keep-alive interval: when the link is back, there
+    /// must be time to be heard before a time-out.
+    pub(crate) fn probe_at(&self) -> Instant {
+        let longest = self.probe_timeout().max(self.liveness.keep_alive().shr(1));
+        let at = self.loss.probe_at(self.eliciting_at, &self.rtt, self.theirs.ack_delay);
+        at.min(self.eliciting_at + longest)
+    }
+
     /// When this session wants attention next, if nothing else happens.
     pub(crate) fn deadline(&self, clock: &CallerClock) -> Option<Instant> {
         match self.phase {
@@ -316,11 +326,7 @@ impl Peer {
                 if let Some(due) = self.loss_at {
                     at = at.min(due);
                 } else if !self.sent.is_empty() {
-                    at = at.min(self.loss.probe_at(
-                        self.eliciting_at,
-                        &self.rtt,
-                        self.theirs.ack_delay,
-                    ));
+                    at = at.min(self.probe_at());
                 }
                 if let Some(due) = self.reassembly.deadline() {
                     at = at.min(due);

@@ -42,7 +42,7 @@ impl Peer {
         if self.loss_at.is_some_and(|at| at <= now) {
             self.detect_lost(memory, now);
         } else if self.loss_at.is_none() && !self.sent.is_empty() {
-            let at = self.loss.probe_at(self.eliciting_at, &self.rtt, self.theirs.ack_delay);
+            let at = self.probe_at();
             if at <= now {
                 self.loss.on_probe_timeout();
                 self.probe_due = true;

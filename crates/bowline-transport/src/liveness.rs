@@ -173,12 +173,17 @@ impl Liveness {
         clock.real(self.dead_at()).min(self.ping_at())
     }
 
+    /// The longest time without anything that the peer must answer.
+    pub fn keep_alive(&self) -> Duration {
+        Duration::from_millis(self.keep_alive_ms.into())
+    }
+
     fn dead_at(&self) -> Instant {
         self.heard + Duration::from_millis(self.idle_timeout_ms.into())
     }
 
     fn ping_at(&self) -> Instant {
-        self.eliciting_sent + Duration::from_millis(self.keep_alive_ms.into())
+        self.eliciting_sent + self.keep_alive()
     }
 }
 
