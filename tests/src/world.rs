@@ -26,6 +26,8 @@ pub const SHOW: &str = "BOWLINE_SHOW";
 
 /// How long settling may go on without anything being delivered.
 const SETTLE_MAX: Duration = Duration::from_secs(40);
+/// How many events there can be without time passing.
+const EVENTS_MAX: u32 = 10_000;
 /// How long goodbyes may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(60);
 /// How long the silence lasts before everything is counted.
@@ -516,7 +518,13 @@ impl World {
     }
 
     fn poll_events(&mut self, node: usize) -> Result<(), Failure> {
+        let mut count = 0;
         while let Some(event) = self.players[node].party.next_event() {
+            count += 1;
+            if count > EVENTS_MAX {
+                let missing = vec![format!("node {node}: {event:?} again and again")];
+                return Err(Failure::Stuck { age: "events", missing });
+            }
             if self.shows {
                 eprintln!("{:>10} node {node} {event:?}", self.net.now().as_micros());
             }

@@ -238,3 +238,30 @@ fn unread_unreliable_messages_stay_within_their_limit() {
     }
     assert!(!stage.read(1, back).is_empty());
 }
+
+#[test]
+fn all_who_wait_for_memory_are_served_in_turn() {
+    let tight = NodePlan::new(Kind::TightHeap);
+    let mut stage = Stage::new(1, &[tight, HEAP, HEAP, HEAP, HEAP, HEAP], 0, LINK);
+    let peers: Vec<_> = (1..6).map(|node| stage.connect(node, 0)).collect();
+    // Each of these takes a good part of what five share.
+    let mut left = [6; 5];
+    let mut got = [0; 5];
+    for _ in 0..6_000 {
+        for (at, (there, _)) in peers.iter().enumerate() {
+            if left[at] > 0
+                && stage.send(at + 1, *there, 0, Mode::Reliable, &bytes(at as u64, 79_000)).is_ok()
+            {
+                left[at] -= 1;
+            }
+        }
+        stage.run_for(millis(5));
+        for (at, (_, back)) in peers.iter().enumerate() {
+            for message in stage.read(0, *back) {
+                assert!(message.bytes == bytes(at as u64, 79_000));
+                got[at] += 1;
+            }
+        }
+    }
+    assert_eq!((left, got), ([0; 5], [6; 5]));
+}

@@ -1,6 +1,6 @@
 //! Sessions begin, or are refused for the right reason, whatever is lost on the way.
 
-use bowline_core::{CloseReason, DisconnectReason, Duration, Event, Mode, RefuseReason};
+use bowline_core::{CloseReason, DisconnectReason, Duration, Event, Messages, Mode, RefuseReason};
 use bowline_native::{Accept, Config, ConnectError, InUse};
 use bowline_sim::Link;
 use bowline_tests::memory::Kind;
@@ -284,4 +284,26 @@ fn a_handshake_fits_64_bytes() {
     assert_eq!(all.len(), 3);
     assert!(all.iter().all(|got| got.bytes == message));
     assert!(stage.take_datagrams().iter().all(|seen| seen.bytes.len() <= 64));
+}
+
+#[test]
+fn whoever_left_before_anybody_looked_has_still_said_who_he_was() {
+    let mut stage = Stage::new(1, &[HEAP, HEAP], 0, LINK);
+    let there = stage.call(0, 1, b"my name");
+    // The server's application does not look for a while.
+    let end = stage.now() + Duration::from_millis(200);
+    while stage.step_until(end) == bowline_sim::Step::Due {}
+    stage.send(0, there, 0, Mode::Reliable, b"and my message").unwrap();
+    let now = stage.now();
+    stage.endpoints[0].finish(now, there, CloseReason(1)).unwrap();
+    let end = stage.now() + Duration::from_secs(1);
+    while stage.step_until(end) == bowline_sim::Step::Due {}
+    let endpoint = &mut stage.endpoints[1];
+    let Some(Event::Connected(back)) = endpoint.poll_event() else { panic!("nobody came") };
+    let mut name = [0; 7];
+    assert_eq!((endpoint.connect_payload(back, &mut name), &name), (7, b"my name"));
+    assert_eq!(endpoint.poll_event(), Some(Event::Readable(back)));
+    assert_eq!(stage.read(1, back)[0].bytes, b"and my message");
+    let left = DisconnectReason::ClosedByPeer(CloseReason(1));
+    assert_eq!(stage.endpoints[1].poll_event(), Some(Event::Disconnected(back, left)));
 }

@@ -215,3 +215,38 @@ fn finishing_waits_for_what_was_queued() {
         assert_eq!((stage.in_use(0), stage.in_use(1)), (InUse::default(), InUse::default()));
     }
 }
+
+#[test]
+fn a_message_cut_off_by_an_outage_is_nobodys_fault() {
+    for outage in [8, 30] {
+        let (mut stage, there, back) = Stage::connected(1, [HEAP, HEAP], LINK);
+        let long = vec![1; 200_000];
+        stage.send(0, there, 0, Mode::Reliable, &long).unwrap();
+        stage.run_for(Duration::from_millis(300));
+        assert!(stage.in_use(1).blocks > 0, "it has begun");
+        stage.net.set_default_link(Link::DOWN);
+        stage.run_for(secs(outage));
+        stage.net.set_default_link(LINK);
+        stage.run_for(secs(8));
+        for (node, peer) in [(0, there), (1, back)] {
+            let events = stage.take_events(node);
+            let ended = events.iter().find(|event| matches!(event, Event::Disconnected(..)));
+            let timed_out = Event::Disconnected(peer, DisconnectReason::TimedOut);
+            assert_eq!(ended, (outage > 10).then_some(&timed_out), "{outage} s");
+        }
+        if outage < 10 {
+            assert_eq!(stage.read(1, back)[0].bytes, long);
+        }
+    }
+}
+
+#[test]
+fn a_long_message_may_wait_to_be_read() {
+    let (mut stage, there, back) = Stage::connected(1, [HEAP, HEAP], LINK);
+    stage.send(0, there, 0, Mode::Reliable, &[1; 200_000]).unwrap();
+    stage.run_for(secs(120));
+    let events = stage.take_events(1);
+    assert!(events.iter().all(|event| *event == Event::Readable(back)), "{events:?}");
+    assert_eq!(stage.read(1, back).len(), 1);
+    assert!(talks(&mut stage, there, back));
+}

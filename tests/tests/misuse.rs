@@ -167,7 +167,7 @@ fn every_bad_configuration_is_refused_with_its_reason() {
         (|config| config.datagram_max = 63, ConfigError::DatagramMax),
         (|config| config.datagram_max = 65_508, ConfigError::DatagramMax),
         (|config| config.channels = 0, ConfigError::Channels),
-        (|config| config.channels = 9, ConfigError::Channels),
+        (|config| config.channels = 9, ConfigError::ChannelsBeyondMemory { memory: 8 }),
         (|config| config.channels = 257, ConfigError::Channels),
         (|config| config.ack_delay = Duration::from_millis(32), ConfigError::AckDelay),
         (|config| config.idle_timeout = Duration::from_millis(99), ConfigError::IdleTimeout),

@@ -33,7 +33,7 @@ fn a_lossy_link_delivers() {
 
 #[test]
 fn any_world_holds() {
-    for case in cases!("any_world_holds", 0, 300) {
+    for case in cases!("any_world_holds", 0, 1_000) {
         replay_on_panic!(case);
         world::run(&Scenario::draw(case.seed()));
     }
@@ -45,7 +45,7 @@ fn kind() -> impl Strategy<Value = Kind> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 48,
+        cases: 128,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
