@@ -228,7 +228,8 @@ fn page(table: &str, memory: &str) -> String {
          counts. All over a link in memory that delivers everything one tick later, datagrams of \
          at most 1,200 bytes, memory from a `Heap` with blocks of 1 KiB unless it says otherwise; \
          the benchmark's own driver and link are in the figures. Without CRC means without any \
-         integrity check. *Floor*: the same payloads over the same link by code without a \
+         integrity check. *At most* and *aim* are where the project means to get, and is not yet. \
+         *Floor*: the same payloads over the same link by code without a \
          protocol. Wire bytes include 28 bytes of IP and UDP headers per datagram.\n\n\
          {table}\n\
          ## Memory\n\n\

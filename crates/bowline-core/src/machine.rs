@@ -84,6 +84,12 @@ pub struct Received {
     pub ecn: Option<Ecn>,
 }
 
+impl From<core::net::SocketAddr> for Received {
+    fn from(from: core::net::SocketAddr) -> Self {
+        Address::from(from).into()
+    }
+}
+
 impl From<Address> for Received {
     fn from(from: Address) -> Self {
         Self { from, ecn: None }

@@ -422,6 +422,10 @@ impl core::fmt::Display for DisconnectReason {
     }
 }
 
+impl core::error::Error for DisconnectReason {}
+
+impl core::error::Error for RefuseReason {}
+
 impl core::fmt::Display for RefuseReason {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {

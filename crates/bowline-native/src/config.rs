@@ -13,7 +13,8 @@ const SEND_MAX_MAX: u32 = 1 << 30;
 
 /// How an endpoint behaves and what it agrees to; plain data.
 ///
-/// The defaults suit a game over the internet with a [`crate::Heap`]. [`Config::small`] suits a few
+/// [`Config::new`] suits a game on hosts with a [`crate::Heap`], on a network that is its own: the
+/// fixed window does not yield to other traffic. [`Config::small`] suits a few
 /// kilobytes of `Fixed` memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -76,7 +77,7 @@ pub enum Accept {
 }
 
 impl Config {
-    /// For a game over the internet, with memory from the heap.
+    /// For a game on hosts, with memory from the heap.
     pub const fn new(application: u64) -> Self {
         Self {
             application,
@@ -189,8 +190,13 @@ impl Config {
 pub enum ConfigError {
     /// `datagram_max` is not in `64..=65507`.
     DatagramMax,
-    /// `channels` is not in `1..=256`, or more than the memory is laid out for.
+    /// `channels` is not in `1..=256`.
     Channels,
+    /// `channels` is more than the memory is laid out for.
+    ChannelsBeyondMemory {
+        /// How many channels the memory has for each session.
+        memory: usize,
+    },
     /// `ack_delay` is longer than 31 ms.
     AckDelay,
     /// `idle_timeout` is shorter than 100 ms, or absurdly long.
@@ -216,8 +222,9 @@ impl core::fmt::Display for ConfigError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::DatagramMax => f.write_str("datagram_max is not in 64..=65507"),
-            Self::Channels => {
-                f.write_str("channels is not in 1..=256, or more than the memory has")
+            Self::Channels => f.write_str("channels is not in 1..=256"),
+            Self::ChannelsBeyondMemory { memory } => {
+                write!(f, "channels is more than the {memory} that the memory is laid out for")
             }
             Self::AckDelay => f.write_str("ack_delay is longer than 31 ms"),
             Self::IdleTimeout => {

@@ -114,7 +114,8 @@ impl<S: Storage> Endpoint<S> {
         config.check()?;
         let parts = storage.parts();
         if usize::from(config.channels) > parts.memory.channels {
-            return Err(ConfigError::Channels);
+            let memory = parts.memory.channels;
+            return Err(ConfigError::ChannelsBeyondMemory { memory });
         }
         let block_len = parts.memory.pool.block_len();
         let promise = Promise::of(&config, block_len);

@@ -9,7 +9,7 @@ use bowline_native::{Accept, Config, Endpoint, Fixed};
 
 use crate::input::{Input, keep};
 
-type Memory = Fixed<1, 1, 24, 24>;
+type Memory = Fixed<4, 8, 96, 160>;
 
 pub fn exercise(input: &mut Input) {
     let (mut ours, mut theirs) = (Memory::new(), Memory::new());
@@ -41,6 +41,27 @@ fn config(input: &mut Input) -> Config {
     let accept = if input.word() & 1 == 1 { Accept::Ask } else { Accept::Always };
     Config {
         accept,
+        channels: (input.word() as u16),
+        integrity: if input.word() & 1 == 1 {
+            bowline_native::Integrity::None
+        } else {
+            bowline_native::Integrity::Crc32
+        },
+        datagram_max: input.word() as u16,
+        credit: input.word(),
+        credit_max: input.word(),
+        reliable_max: input.word(),
+        ordered_max: input.word(),
+        unreliable_max: input.word(),
+        send_max: input.word(),
+        send_reserve: input.word(),
+        inbox_max: input.word(),
+        in_flight_max: input.word(),
+        incomplete: bowline_native::IncompleteLimits {
+            messages: input.word() as _,
+            bytes: input.word(),
+            age: Duration::from_micros(u64::from(input.word())),
+        },
         connection_ids: (input.word() & 1 == 1),
         ..Config::small(u64::from(input.word()))
     }
@@ -114,6 +135,17 @@ fn talk(endpoint: &mut Endpoint<&mut Memory>, now: Instant, input: &mut Input) {
     let all = endpoint.broadcast(now, Outgoing::new(ChannelId(0), Mode::Reliable, &[&text]), None);
     keep(all.sent);
     keep(endpoint.statistics().dropped_total());
+    keep(endpoint.in_use().blocks);
+    endpoint.end_queries();
+    let id =
+        bowline_core::PeerId::from_raw(u64::from(input.word()) << 32 | u64::from(input.word()));
+    keep(endpoint.address(id));
+    keep(endpoint.message_max(id, Mode::Reliable));
+    keep(endpoint.messages_late(id, ChannelId(input.word() as u8)));
+    keep(endpoint.cancel(id, bowline_core::Tag(1)).is_ok());
+    keep(endpoint.recv(id).is_some());
+    keep(endpoint.finish(now, id, CloseReason(1)).is_ok());
+    keep(endpoint.path(id).is_some());
     endpoint.suspend();
     endpoint.resume(now);
 }

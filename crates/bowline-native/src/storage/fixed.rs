@@ -14,6 +14,9 @@ const ASSEMBLIES_PER_PEER: usize = 1;
 
 /// Memory for `PEERS` sessions of `CHANNELS` channels, sized at compile time and fit for a `static`.
 ///
+/// An endpoint refuses memory that does not hold what each of its sessions is promised
+/// ([`crate::ConfigError::MemoryTooSmall`] says how much that is).
+///
 /// `RECORDS` records of 40 bytes and `BLOCKS` blocks of `BLOCK_LEN` bytes (4 of them overhead) are
 /// shared by all sessions. `size_of::<Fixed<..>>()` is all the memory an endpoint takes besides
 /// [`crate::Endpoint`] itself.

@@ -33,7 +33,7 @@ impl Limits {
         Self {
             peers,
             channels: 8,
-            records: 4096 + 512 * peers,
+            records: 4096u32.saturating_add(peers.saturating_mul(512)),
             bytes: (64 << 20) + peers as u64 * (512 << 10),
             block_len: 1024,
         }
