@@ -84,3 +84,28 @@ fn where_the_numbers_begin_makes_no_difference() {
         }
     }
 }
+
+#[test]
+fn ids_of_messages_in_parts_wrap() {
+    let mut plan = NodePlan::new(Kind::Heap);
+    plan.config.datagram_max = 128;
+    let link = Link::PERFECT.with_delay(Duration::from_millis(1));
+    let (mut stage, there, back) = Stage::connected(1, [plan, plan], link);
+    for mode in [Mode::Unreliable, Mode::UnreliableOrdered] {
+        let mut got = 0_u32;
+        for number in 0..66_000_u32 {
+            let mut message = [7; 150];
+            message[..4].copy_from_slice(&number.to_be_bytes());
+            stage.send(0, there, 0, mode, &message).unwrap();
+            if number % 200 == 199 {
+                stage.run_for(Duration::from_millis(4));
+                for message in stage.read(1, back) {
+                    assert_eq!(message.bytes[..4], got.to_be_bytes());
+                    got += 1;
+                }
+                stage.take_datagrams();
+            }
+        }
+        assert_eq!(got, 66_000, "{mode}");
+    }
+}
