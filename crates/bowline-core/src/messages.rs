@@ -250,7 +250,8 @@ pub type IncomingChunks<'a> = Chunks<'a>;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Event {
-    /// Somebody asks for a session and waits to be accepted or refused.
+    /// Somebody asks for a session and waits to be accepted or refused. May be told when he has given
+    /// up already: then accepting fails, and [`Event::Disconnected`] follows.
     Asked(PeerId),
     /// A session began, on either side's initiative.
     Connected(PeerId),
