@@ -175,6 +175,11 @@ pub fn seed() -> std::io::Result<[u8; 32]> {
     Ok(seed)
 }
 
+/// The code in the project's README compiles.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
