@@ -101,29 +101,7 @@ impl Peer {
             }
             Frame::Reliable { channel, offset, data } => {
                 let link = self.open_for(memory, config, slot, channel, Mode::Reliable)?;
-                let Lane::Reliable { stream, .. } = &memory.domains[link].lane else {
-                    return Ok(());
-                };
-                let start = match offset {
-                    Offset::Long(start) => start,
-                    Offset::Short(low) => stream.expand(number, low).ok_or(DropReason::Stale)?,
-                };
-                let end = start.wrapping_add(data.len() as u32);
-                match stream.check(&memory.pool, start, end) {
-                    Ok((blocks, records)) => {
-                        let ahead = ahead32(start, stream.base()).max(0) as usize;
-                        let steps = plan.steps + memory.pool.blocks_for(ahead);
-                        if plan.steps > 0 && steps > STEPS_MAX {
-                            return Err(DropReason::Full.into());
-                        }
-                        plan.steps = steps;
-                        plan.stream_blocks += blocks;
-                        plan.records += records;
-                        Ok(())
-                    }
-                    Err(Refused::OverCredit) => Err(Failed::Misbehaved),
-                    Err(Refused::Full { blocks }) => Err(Failed::Short(Need::Blocks(blocks))),
-                }
+                check_stream(memory, link, number, offset, data.len(), plan)
             }
             _ => Err(DropReason::Unexpected.into()),
         }
@@ -260,4 +238,35 @@ impl Peer {
         }
         Ok(())
     }
+}
+
+/// Checks a range of a stream, whose domain is `link`.
+fn check_stream(
+    memory: &Memory<'_>,
+    link: Link,
+    number: u64,
+    offset: Offset,
+    len: usize,
+    plan: &mut Plan,
+) -> Result<(), Failed> {
+    let Lane::Reliable { stream, .. } = &memory.domains[link].lane else { return Ok(()) };
+    let start = match offset {
+        Offset::Long(start) => start,
+        Offset::Short(low) => stream.expand(number, low).ok_or(DropReason::Stale)?,
+    };
+    let (blocks, records) = match stream.check(&memory.pool, start, start.wrapping_add(len as u32))
+    {
+        Ok(needed) => needed,
+        Err(Refused::OverCredit) => return Err(Failed::Misbehaved),
+        Err(Refused::Full { blocks }) => return Err(Failed::Short(Need::Blocks(blocks))),
+    };
+    let ahead = ahead32(start, stream.base()).max(0) as usize;
+    let steps = plan.steps + memory.pool.blocks_for(ahead);
+    if plan.steps > 0 && steps > STEPS_MAX {
+        return Err(DropReason::Full.into());
+    }
+    plan.steps = steps;
+    plan.stream_blocks += blocks;
+    plan.records += records;
+    Ok(())
 }
