@@ -13,9 +13,10 @@ extern crate alloc;
 
 pub mod memory;
 pub mod mutant;
-pub mod oracle;
 pub mod rogue;
 pub mod scenario;
 pub mod soak;
 pub mod stage;
 pub mod world;
+
+pub use bowline_fuzz::oracle;
