@@ -1,0 +1,1 @@
+//! The mechanisms of `bowline-transport`, each against an obvious model.
