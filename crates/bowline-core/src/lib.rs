@@ -24,6 +24,7 @@ extern crate alloc;
 extern crate std;
 
 mod address;
+mod codes;
 mod log;
 mod machine;
 mod messages;
@@ -42,6 +43,7 @@ pub use ::log as __log;
 pub use defmt as __defmt;
 
 pub use address::{Address, AddressTooLong};
+pub use codes::{Code, Coded};
 pub use machine::{BufferTooShort, DropReason, Ecn, Machine, Received, Transmit};
 pub use messages::{
     CancelError, ChannelId, CloseReason, DisconnectReason, Event, Incoming, IncomingChunks,

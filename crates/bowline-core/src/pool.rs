@@ -63,6 +63,11 @@ impl<'m> Pool<'m> {
         self.control.stride as usize - LINK_LEN
     }
 
+    /// Distance between blocks, in bytes.
+    pub fn stride(&self) -> usize {
+        self.control.stride()
+    }
+
     /// How many blocks hold `len` bytes.
     pub fn blocks_for(&self, len: usize) -> usize {
         len.div_ceil(self.block_len().max(1))

@@ -1,7 +1,8 @@
 //! Beginning sessions as the client.
 
 use bowline_core::{
-    Address, CloseReason, DisconnectReason, DropReason, Instant, Link, PeerId, RefuseReason,
+    Address, CloseReason, Code, Coded, DisconnectReason, DropReason, Instant, Link, PeerId,
+    RefuseReason,
 };
 use bowline_transport::run::Cursor;
 use bowline_wire::native::{COOKIE_LEN, Handshake, Parameters, RefuseCode};
@@ -46,6 +47,29 @@ impl core::fmt::Display for ConnectError {
 }
 
 impl core::error::Error for ConnectError {}
+
+impl Coded for ConnectError {
+    fn to_code(&self) -> Code {
+        match *self {
+            Self::Full => Code::bare(0),
+            Self::AlreadyConnected(peer) => {
+                Code::with(1, [peer.slot() as u64, peer.generation().into()])
+            }
+            Self::PayloadTooLong { len, max } => Code::with(2, [len as u64, max as u64]),
+        }
+    }
+
+    fn from_code(code: Code) -> Option<Self> {
+        let [a, b, ..] = code.details;
+        let made = match code.kind {
+            0 => Self::Full,
+            1 => Self::AlreadyConnected(PeerId::new(a as u32, b as u32)),
+            2 => Self::PayloadTooLong { len: a as usize, max: b as usize },
+            _ => return None,
+        };
+        (made.to_code() == code).then_some(made)
+    }
+}
 
 impl<S: Storage> Endpoint<S> {
     /// Begins a *plain* session with `to`; [`bowline_core::Event::Connected`] or

@@ -111,7 +111,7 @@ pub use peer::Peer;
 pub use query::{Answer, INFO_LEN_MAX};
 pub use reply::Reply;
 pub use statistics::{EndpointStatistics, PathState, PeerStatistics};
-pub use storage::{Capacity, Control, Fixed, InUse, Need, Parts, Slices, Storage};
+pub use storage::{Capacity, Control, Fixed, InUse, Need, Parts, Shape, Slices, Storage};
 #[cfg(feature = "alloc")]
 pub use storage::{Heap, Limits};
 pub use talk::Broadcast;

@@ -77,7 +77,7 @@ pub struct Control {
 }
 
 /// How many of each thing there may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Capacity {
     /// Sessions.
     pub peers: u32,
@@ -91,6 +91,19 @@ pub struct Capacity {
     pub blocks: u32,
     /// Length of a block, in bytes; 4 of them are the pool's own.
     pub block_len: u32,
+}
+
+/// All of unused memory that an endpoint's behaviour can depend on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Shape {
+    /// How far it goes.
+    pub capacity: Capacity,
+    /// Channels that it is laid out for, per session.
+    pub channels: u16,
+    /// Sessions for which there is memory before any of it grows.
+    pub peers: u32,
+    /// Answers to strangers for which there is.
+    pub replies: u32,
 }
 
 impl Control {
@@ -178,6 +191,25 @@ impl<'m> Parts<'m> {
             index: slices.index,
             schedule: Schedule::new(slices.deadlines, slices.places, &mut control.scheduled),
             replies: slices.replies,
+        }
+    }
+
+    /// What this memory can hold; asked before it is used.
+    pub fn shape(&self) -> Shape {
+        let memory = &self.memory;
+        let capacity = Capacity {
+            peers: self.peers.ledger().limit(),
+            domains: memory.domains.ledger().limit(),
+            records: memory.records.ledger().limit(),
+            assemblies: memory.assemblies.ledger().limit(),
+            blocks: memory.pool.ledger().limit(),
+            block_len: memory.pool.stride() as u32,
+        };
+        Shape {
+            capacity,
+            channels: memory.channels as u16,
+            peers: self.peers.lent() as u32,
+            replies: self.replies.len() as u32,
         }
     }
 
