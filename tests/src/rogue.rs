@@ -36,6 +36,7 @@ impl Rogue {
         ack_delay: 100,
         idle_timeout_ms: 10_000,
         credit: 10_000,
+        loose_credit: 0,
         reliable_max: 1_000_000,
         ordered_max: 100_000,
         unreliable_max: 100_000,

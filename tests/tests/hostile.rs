@@ -11,7 +11,9 @@ use bowline_tests::oracle::{Direction, Oracle};
 use bowline_tests::rogue::Rogue;
 use bowline_tests::scenario::NodePlan;
 use bowline_tests::stage::{Stage, bytes};
-use bowline_wire::native::{AckForm, Frame, Handshake, Offset, RefuseCode, emit_ack_ranges};
+use bowline_wire::native::{
+    AckForm, Frame, Handshake, Offset, RefuseCode, Stream, emit_ack_ranges,
+};
 use proptest::prelude::*;
 
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(20));
@@ -370,7 +372,11 @@ fn whoever_breaks_a_rule_is_shown_out_or_ignored() {
             },
             DropReason::OverLimit,
         ),
-        ("a void", Frame::Void { channel: 0, offset: initial, len: 5 }, DropReason::Unexpected),
+        (
+            "a void",
+            Frame::Void { stream: Stream::Reliable, channel: 0, offset: initial, len: 5 },
+            DropReason::Unexpected,
+        ),
         (
             "a repetition",
             Frame::Repeat { distance: 1, channel: 0, messages: b"\x01x" },
@@ -463,7 +469,11 @@ fn strike(rogue: &mut Rogue, stage: &mut Stage, blow: &Blow) {
         4 => {
             Frame::Reliable { channel, offset: Offset::Short(at as u8), data: &data[..len.min(90)] }
         }
-        5 => Frame::Credit { channel, limit: rogue.theirs.initial.wrapping_add(at) },
+        5 => Frame::Credit {
+            stream: Stream::Reliable,
+            channel,
+            limit: rogue.theirs.initial.wrapping_add(at),
+        },
         _ => Frame::Ping,
     };
     let form = if ack.is_some() { AckForm::Ranges1 } else { AckForm::None };

@@ -41,6 +41,7 @@ impl Peer {
             ack_delay: (config.ack_delay.as_micros() / bowline_wire::native::DELAY_UNIT_US) as u8,
             idle_timeout_ms: config.idle_timeout.as_millis() as u32,
             credit: config.credit,
+            loose_credit: 0,
             reliable_max: config.reliable_max,
             ordered_max: config.ordered_max,
             unreliable_max: config.unreliable_max,

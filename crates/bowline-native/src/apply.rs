@@ -3,7 +3,7 @@
 use bowline_core::{CloseReason, DisconnectReason, Instant, Link, Mode};
 use bowline_transport::fragments::{self, Fragment};
 use bowline_transport::reliable::{Head, Ranges};
-use bowline_wire::native::{CloseCause, Frame, Offset, frames, messages};
+use bowline_wire::native::{CloseCause, Frame, Offset, Stream, frames, messages};
 
 use crate::config::Config;
 use crate::domain::Lane;
@@ -26,7 +26,9 @@ impl Peer {
         for frame in frames(body) {
             let Ok(frame) = frame else { break };
             match frame {
-                Frame::Credit { channel, limit } => self.on_credit(memory, slot, channel, limit),
+                Frame::Credit { stream: Stream::Reliable, channel, limit } => {
+                    self.on_credit(memory, slot, channel, limit);
+                }
                 Frame::Close { cause, reason } => {
                     self.on_close(memory, cause, reason);
                     break;

@@ -4,7 +4,7 @@ use bowline_core::serial::ahead32;
 use bowline_core::{ChannelId, DropReason, Link, Mode};
 use bowline_transport::fragments::{self, Fragment};
 use bowline_transport::reliable::Refused;
-use bowline_wire::native::{Frame, Offset, frames, messages};
+use bowline_wire::native::{Frame, Offset, Stream, frames, messages};
 
 use crate::config::Config;
 use crate::domain::Lane;
@@ -60,7 +60,7 @@ impl Peer {
     ) -> Result<(), Failed> {
         match *frame {
             Frame::Padding | Frame::Ping | Frame::Close { .. } => Ok(()),
-            Frame::Credit { channel, .. } => {
+            Frame::Credit { stream: Stream::Reliable, channel, .. } => {
                 self.open_for(memory, config, slot, channel, Mode::Reliable).map(drop)
             }
             Frame::Unreliable { channel, ordered, messages: all } => {

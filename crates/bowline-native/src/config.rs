@@ -161,7 +161,7 @@ impl Config {
             return Err(ConfigError::IdleTimeout);
         }
         // On the shortest links CONNECT fits only with lengths of three bytes.
-        if longest > MESSAGE_LEN_MAX || self.datagram_max < 68 && longest >= 1 << 21 {
+        if longest > MESSAGE_LEN_MAX || self.datagram_max < 69 && longest >= 1 << 21 {
             return Err(ConfigError::MessageLen);
         }
         // A length has up to four bytes, and credit for a message is given once its length is known.
@@ -201,7 +201,7 @@ pub enum ConfigError {
     AckDelay,
     /// `idle_timeout` is shorter than 100 ms, or absurdly long.
     IdleTimeout,
-    /// A message length is longer than the wire can carry, or 2 MiB on a link of less than 68 bytes.
+    /// A message length is longer than the wire can carry, or 2 MiB on a link of less than 69 bytes.
     MessageLen,
     /// `credit` is less than 4 or more than `credit_max`.
     Credit,

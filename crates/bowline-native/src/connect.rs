@@ -14,7 +14,7 @@ use crate::peer::{Peer, Phase};
 use crate::storage::{Memory, Storage};
 
 /// What a CONNECT takes at most besides its payload, in bytes.
-const CONNECT_LEN: usize = 68;
+const CONNECT_LEN: usize = 69;
 
 /// Why a connection could not be begun. Nothing has changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -4,7 +4,7 @@ use bowline_core::DisconnectReason;
 use bowline_core::{BufferTooShort, Instant};
 use bowline_transport::record::Record;
 use bowline_wire::NoRoom;
-use bowline_wire::native::{AckForm, CloseCause, Frame, emit_ack_ranges, emit_ack_short};
+use bowline_wire::native::{AckForm, CloseCause, Frame, Stream, emit_ack_ranges, emit_ack_short};
 
 use crate::domain::Lane;
 use crate::endpoint::Context;
@@ -136,11 +136,12 @@ impl Peer {
                 continue;
             }
             let Lane::Reliable { stream, .. } = &domain.lane else { continue };
-            if packet.writer.room() < 6 {
+            if packet.writer.room() < 7 {
                 left = true;
                 break;
             }
-            Frame::Credit { channel: domain.channel.0, limit: stream.credit().limit() }
+            let limit = stream.credit().limit();
+            Frame::Credit { stream: Stream::Reliable, channel: domain.channel.0, limit }
                 .emit(false, &mut packet.writer)?;
             domain.credit_due = false;
             packet.eliciting = true;

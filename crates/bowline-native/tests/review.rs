@@ -11,7 +11,7 @@ use bowline_native::{
 };
 use bowline_wire::Writer;
 use bowline_wire::native::{
-    AckBlock, AckForm, Frame, Handshake, Offset, PacketHead, Parameters, frames,
+    AckBlock, AckForm, Frame, Handshake, Offset, PacketHead, Parameters, Stream, VERSION, frames,
 };
 
 const CLIENT: u8 = 1;
@@ -124,6 +124,7 @@ impl Raw {
             ack_delay: 100,
             idle_timeout_ms: 10_000,
             credit: 1 << 20,
+            loose_credit: 0,
             reliable_max: 1 << 20,
             ordered_max: 1 << 20,
             unreliable_max: 1 << 20,
@@ -148,7 +149,7 @@ impl Raw {
 
     fn cookie<S: Storage>(&self, to: &mut Endpoint<S>, now: Instant) -> [u8; 12] {
         let mut buf = [0; 1500];
-        let (version, application, client_half) = (1, 1, self.half);
+        let (version, application, client_half) = (VERSION, 1, self.half);
         self.handshake(to, now, &Handshake::Hello { version, application, client_half, len: 40 });
         while let Some(out) = to.poll_transmit(now, &mut buf).unwrap() {
             if out.to == address(self.name)
@@ -613,7 +614,11 @@ fn torment<S: Storage>(config: Config, storage: S, seed: u64) {
             let total = len as u32 + dice.below(400);
             let frame = match dice.below(14) {
                 0 => Frame::Ping,
-                1 => Frame::Credit { channel, limit: dice.near(their_first) },
+                1 => Frame::Credit {
+                    stream: Stream::Reliable,
+                    channel,
+                    limit: dice.near(their_first),
+                },
                 2 | 3 => Frame::Unreliable {
                     channel,
                     ordered: dice.below(2) == 0,

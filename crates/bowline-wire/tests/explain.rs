@@ -18,13 +18,13 @@ fn explained(datagram: &[u8], connection_id_len: Option<u8>, integrity: Integrit
 fn a_packet_with_a_bit_of_everything() {
     let datagram = [
         0xA4, 0xD0, 0xD1, 0xD2, 0xD3, 0x01, 0x07, 0x2A, 0x85, 0x00, 0x01, 0x00, 0x07, 0x00, 0x00,
-        0x02, 0x00, 0x00, 0x01, 0x00, 0x00, 0x5F, 0x20, 0x02, 0x01, 0x61, 0xB0, 0x00, 0x07, 0x00,
-        0x0C, 0x0A, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0x60, 0x11, 0xDD, 0xC0, 0xFF, 0xEE, 0x00,
+        0x02, 0x00, 0x00, 0x00, 0x01, 0x00, 0xC0, 0x5F, 0x20, 0x02, 0x01, 0x61, 0xB0, 0x00, 0x07,
+        0x00, 0x0C, 0x0A, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0x60, 0x11, 0xDD, 0xC0, 0xFF, 0xEE, 0x00,
     ];
     assert_eq!(
         explained(&datagram, None, Integrity::Crc32),
         "\
-session packet, 49 bytes
+session packet, 50 bytes
    0  a4                       flags             ack ranges, number of 2 bytes
    1  d0 d1 d2 d3              connection id     d0d1d2d3
    5  01 07                    number            ..0107
@@ -36,40 +36,41 @@ session packet, 49 bytes
   12  07                       ack more          7: L - 9 ..= L - 2
   13  00 00                    type              2 × PADDING
   15  02                       type              CREDIT
-  16  00                       channel           0
-  17  00 01 00 00              limit             65536
-  21  5f                       type              UNRELIABLE_ORDERED, channel follows, length follows
-  22  20                       channel           32
-  23  02                       length            2
-  24  01                       message length    1
-  25  61                       message           1 byte
-  26  b0                       type              UNRELIABLE_FRAGMENT, channel 0, length follows
-  27  00 07                    message id        7
-  29  00                       offset            0
-  30  0c                       total             12
-  31  0a                       length            10
-  32  00 01 02 03 04 05 06 07… data              10 bytes
-  42  60                       type              RELIABLE, short offset, channel 0, to the end
-  43  11                       offset            ..11
-  44  dd                       data              1 byte
-  45  c0 ff ee 00              checksum          c0ffee00, of a session
+  16  00                       stream            0, reliable
+  17  00                       channel           0
+  18  00 01 00 c0              limit             65728
+  22  5f                       type              UNRELIABLE_ORDERED, channel follows, length follows
+  23  20                       channel           32
+  24  02                       length            2
+  25  01                       message length    1
+  26  61                       message           1 byte
+  27  b0                       type              UNRELIABLE_FRAGMENT, channel 0, length follows
+  28  00 07                    message id        7
+  30  00                       offset            0
+  31  0c                       total             12
+  32  0a                       length            10
+  33  00 01 02 03 04 05 06 07… data              10 bytes
+  43  60                       type              RELIABLE, short offset, channel 0, to the end
+  44  11                       offset            ..11
+  45  dd                       data              1 byte
+  46  c0 ff ee 00              checksum          c0ffee00, of a session
 "
     );
 }
 
 #[test]
 fn a_handshake_datagram_with_a_wrong_checksum() {
-    let refuse = [5, 1, 0, 0, 0, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 2, 3, 4];
+    let refuse = [5, 2, 0, 0, 0, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 2, 3, 4];
     assert_eq!(
         explained(&refuse, None, Integrity::None),
         "\
 handshake datagram, 19 bytes
    0  05                       kind              REFUSE
-   1  01                       version           1
+   1  02                       version           2
    2  00 00 00 00 00 00 00 09  client half       0000000000000009
   10  02                       code              2
   11  00 00 00 00              detail            0
-  15  01 02 03 04              checksum          01020304, but it is 24945eb2
+  15  01 02 03 04              checksum          01020304, but it is 58f57b69
   19                           FAULT             wrong checksum
 "
     );

@@ -47,7 +47,9 @@ fn packet(input: &mut Input, datagram: &[u8], buf: &mut [u8]) -> Result<(), Malf
     for frame in frames(rest) {
         let frame = frame?;
         keep(frame.emit(input.word() != 0, &mut w));
-        if let Frame::Unreliable { messages: bytes, .. } = frame {
+        if let Frame::Unreliable { messages: bytes, .. }
+        | Frame::Loose { back: None, data: bytes, .. } = frame
+        {
             messages(bytes).for_each(keep);
         }
     }

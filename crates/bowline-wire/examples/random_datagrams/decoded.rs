@@ -6,7 +6,7 @@ use bowline_core::DropReason;
 use bowline_wire::Malformed;
 use bowline_wire::native::{
     AckBlock, AckForm, Direction, Frame, Handshake, Integrity, Offset, PacketHead, Parameters,
-    SessionCrc, frames, is_session, messages,
+    SessionCrc, VERSION, frames, is_session, messages,
 };
 
 /// Bit K of the flags, which no packet of a plain session has.
@@ -120,14 +120,17 @@ fn frame_object(frame: Frame<'_>) -> String {
     match frame {
         Frame::Padding => "{\"type\":\"PADDING\"}".into(),
         Frame::Ping => "{\"type\":\"PING\"}".into(),
-        Frame::Credit { channel, limit } => {
-            format!("{{\"type\":\"CREDIT\",\"channel\":{channel},\"limit\":{limit}}}")
-        }
+        Frame::Credit { stream, channel, limit } => format!(
+            "{{\"type\":\"CREDIT\",\"stream\":{},\"channel\":{channel},\"limit\":{limit}}}",
+            stream.to_wire(),
+        ),
         Frame::Close { cause, reason } => {
             format!("{{\"type\":\"CLOSE\",\"cause\":{},\"reason\":{reason}}}", cause as u8)
         }
-        Frame::Void { channel, offset, len } => format!(
-            "{{\"type\":\"VOID\",\"channel\":{channel},\"offset\":{offset},\"length\":{len}}}"
+        Frame::Void { stream, channel, offset, len } => format!(
+            "{{\"type\":\"VOID\",\"stream\":{},\"channel\":{channel},\"offset\":{offset},\
+             \"length\":{len}}}",
+            stream.to_wire(),
         ),
         Frame::Repeat { distance, channel, messages } => format!(
             "{{\"type\":\"REPEAT\",\"distance\":{distance},\"channel\":{channel},\
@@ -160,6 +163,16 @@ fn frame_object(frame: Frame<'_>) -> String {
                 hex(data),
             )
         }
+        Frame::Loose { channel, latest, offset, back: None, data } => format!(
+            "{{\"type\":\"LOOSE\",\"channel\":{channel},\"latest\":{latest},\"offset\":{offset},\
+             \"messages\":{}}}",
+            message_array(data),
+        ),
+        Frame::Loose { channel, latest, offset, back: Some(back), data } => format!(
+            "{{\"type\":\"LOOSE\",\"channel\":{channel},\"latest\":{latest},\"offset\":{offset},\
+             \"back\":{back},\"data\":{}}}",
+            hex(data),
+        ),
     }
 }
 
@@ -175,12 +188,14 @@ fn handshake_object(handshake: &Handshake<'_>) -> String {
             version,
             format!("\"application\":{application},\"client_half\":{client_half},\"len\":{len}"),
         ),
-        Handshake::Challenge { client_half, ref cookie } => {
-            ("CHALLENGE", 1, format!("\"client_half\":{client_half},\"cookie\":{}", hex(cookie)))
-        }
+        Handshake::Challenge { client_half, ref cookie } => (
+            "CHALLENGE",
+            VERSION,
+            format!("\"client_half\":{client_half},\"cookie\":{}", hex(cookie)),
+        ),
         Handshake::Connect { application, client_half, ref cookie, ref parameters, payload } => (
             "CONNECT",
-            1,
+            VERSION,
             format!(
                 "\"application\":{application},\"client_half\":{client_half},\"cookie\":{},\
                  \"parameters\":{},\"payload\":{}",
@@ -191,7 +206,7 @@ fn handshake_object(handshake: &Handshake<'_>) -> String {
         ),
         Handshake::Accept { client_half, server_half, ref parameters } => (
             "ACCEPT",
-            1,
+            VERSION,
             format!(
                 "\"client_half\":{client_half},\"server_half\":{server_half},\"parameters\":{}",
                 parameters_object(parameters),
@@ -202,11 +217,13 @@ fn handshake_object(handshake: &Handshake<'_>) -> String {
             version,
             format!("\"client_half\":{client_half},\"code\":{},\"detail\":{detail}", code as u8,),
         ),
-        Handshake::Query { application, nonce, len } => {
-            ("QUERY", 1, format!("\"application\":{application},\"nonce\":{nonce},\"len\":{len}"))
-        }
+        Handshake::Query { application, nonce, len } => (
+            "QUERY",
+            VERSION,
+            format!("\"application\":{application},\"nonce\":{nonce},\"len\":{len}"),
+        ),
         Handshake::Answer { nonce, payload } => {
-            ("ANSWER", 1, format!("\"nonce\":{nonce},\"payload\":{}", hex(payload)))
+            ("ANSWER", VERSION, format!("\"nonce\":{nonce},\"payload\":{}", hex(payload)))
         }
     };
     format!("{{\"kind\":\"{kind}\",\"version\":{version},{contents}}}")
@@ -215,8 +232,8 @@ fn handshake_object(handshake: &Handshake<'_>) -> String {
 fn parameters_object(p: &Parameters) -> String {
     format!(
         "{{\"connection_id\":{},\"initial\":{},\"integrity\":{},\"datagram_max\":{},\
-         \"channels\":{},\"ack_delay\":{},\"idle_timeout\":{},\"credit\":{},\"reliable_max\":{},\
-         \"ordered_max\":{},\"unreliable_max\":{}}}",
+         \"channels\":{},\"ack_delay\":{},\"idle_timeout\":{},\"credit\":{},\"loose_credit\":{},\
+         \"reliable_max\":{},\"ordered_max\":{},\"unreliable_max\":{}}}",
         connection_id(p.connection_id),
         p.initial,
         p.integrity as u8,
@@ -225,6 +242,7 @@ fn parameters_object(p: &Parameters) -> String {
         p.ack_delay,
         p.idle_timeout_ms,
         p.credit,
+        p.loose_credit,
         p.reliable_max,
         p.ordered_max,
         p.unreliable_max,

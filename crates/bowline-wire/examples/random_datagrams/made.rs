@@ -2,7 +2,7 @@
 
 use bowline_wire::native::{
     AckForm, CloseCause, Direction, Frame, Handshake, Integrity, Offset, PacketHead, Parameters,
-    RefuseCode, emit_ack_ranges, emit_ack_short, is_session,
+    RefuseCode, Stream, VERSION, emit_ack_ranges, emit_ack_short, is_session,
 };
 use bowline_wire::{Writer, checksum, varint};
 
@@ -132,7 +132,7 @@ fn handshake(random: &mut Random) -> Vec<u8> {
 }
 
 fn version(random: &mut Random) -> u8 {
-    if random.chance(4) { random.long() as u8 } else { 1 }
+    if random.chance(4) { random.sized(8) as u8 } else { VERSION }
 }
 
 fn refuse(random: &mut Random) -> Handshake<'static> {
@@ -156,6 +156,7 @@ fn parameters(random: &mut Random) -> Parameters {
         ack_delay: random.below(125) as u8,
         idle_timeout_ms: random.varint().max(100),
         credit: random.varint().max(1),
+        loose_credit: if random.chance(4) { 0 } else { random.below(24) as u8 + 4 },
         reliable_max: random.varint(),
         ordered_max: random.varint(),
         unreliable_max: random.varint(),
@@ -218,13 +219,17 @@ fn frame(random: &mut Random, last: bool, w: &mut Writer<'_>) {
     let data = [&random.bytes(below)[..], &[1]].concat();
     let messages = prefixed(random);
     let ordered = random.chance(2);
-    let frame = match random.below(11) {
+    let stream = [Stream::Reliable, Stream::Unordered, Stream::Latest][random.below(3) as usize];
+    let frame = match random.below(13) {
         0 => Frame::Padding,
         1 => Frame::Ping,
-        2 => Frame::Credit { channel, limit: random.long() as u32 },
+        2 => Frame::Credit { stream, channel, limit: random.long() as u32 },
         3 => Frame::Close { cause: CloseCause::Application, reason: random.long() as u32 },
         4 => Frame::Close { cause: CloseCause::Misbehaviour, reason: 0 },
-        5 => Frame::Void { channel, offset: random.long() as u32, len: random.varint().max(1) },
+        5 => {
+            let len = random.varint().max(1);
+            Frame::Void { stream, channel, offset: random.long() as u32, len }
+        }
         6 => Frame::Repeat { distance: random.varint().max(1), channel, messages: &messages },
         7 => Frame::Parity {
             distance: random.varint().max(1),
@@ -237,6 +242,14 @@ fn frame(random: &mut Random, last: bool, w: &mut Writer<'_>) {
             let total = offset + data.len() as u32 + random.sized(26) as u32;
             let id = random.long() as u16;
             Frame::Fragment { channel, ordered, id, offset, total, data: &data }
+        }
+        10 => {
+            let offset = random.long() as u32;
+            Frame::Loose { channel, latest: ordered, offset, back: None, data: &messages }
+        }
+        11 => {
+            let (offset, back) = (random.long() as u32, Some(random.varint()));
+            Frame::Loose { channel, latest: ordered, offset, back, data: &data }
         }
         _ => {
             let offset = random.long() as u32;

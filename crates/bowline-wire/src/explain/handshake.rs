@@ -77,7 +77,12 @@ impl Page<'_, '_, '_> {
             write!(f, "{} µs", u64::from(*delay) * DELAY_UNIT_US)
         })?;
         self.field("idle_timeout", Reader::varint, |timeout, f| write!(f, "{timeout} ms"))?;
-        for name in ["credit", "reliable_max", "ordered_max", "unreliable_max"] {
+        self.field("credit", Reader::varint, |credit, f| write!(f, "{credit} bytes"))?;
+        self.field("loose_credit", Reader::u8, |power, f| match power {
+            0 => f.write_str("none"),
+            power => write!(f, "2^{power} bytes"),
+        })?;
+        for name in ["reliable_max", "ordered_max", "unreliable_max"] {
             self.field(name, Reader::varint, |max, f| write!(f, "{max} bytes"))?;
         }
         Ok(())

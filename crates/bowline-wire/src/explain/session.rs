@@ -4,7 +4,7 @@ use core::fmt::{self, Display, Formatter};
 
 use super::{Explained, Page, show_len};
 use crate::Malformed;
-use crate::native::{AckBlock, AckForm, DELAY_UNIT_US, Frame, Frames, PacketHead, frames};
+use crate::native::{AckBlock, AckForm, DELAY_UNIT_US, Frame, Frames, PacketHead, Stream, frames};
 use crate::reader::Reader;
 
 impl Page<'_, '_, '_> {
@@ -116,10 +116,8 @@ impl Page<'_, '_, '_> {
     fn frame(&mut self, verdict: Option<Result<Frame<'_>, Malformed>>) -> Explained {
         let to_the_end = self.r.0.first().is_some_and(|kind| kind & 0x10 == 0);
         let kind = self.field("type", Reader::u8, show_type)?;
-        match kind >> 5 {
-            0 => return self.control(kind),
-            7 => return Err(Malformed::Kind.into()),
-            _ => {}
+        if kind >> 5 == 0 {
+            return self.control(kind);
         }
         if kind & 0x0F == 0x0F {
             self.u8("channel")?;
@@ -136,6 +134,7 @@ impl Page<'_, '_, '_> {
                 self.number("offset", Reader::varint)?;
                 self.number("total", Reader::varint)?;
             }
+            7 => self.loose()?,
             _ => {}
         }
         let len = match to_the_end {
@@ -143,14 +142,46 @@ impl Page<'_, '_, '_> {
             false => self.number("length", Reader::varint)? as usize,
         };
         match verdict {
-            Some(Ok(Frame::Unreliable { .. })) => self.messages(len),
+            Some(Ok(Frame::Unreliable { .. } | Frame::Loose { back: None, .. })) => {
+                self.messages(len)
+            }
             _ => self.bytes("data", len),
         }
+    }
+
+    /// The fields of LOOSE.
+    fn loose(&mut self) -> Explained {
+        let what = self.field("what", Reader::u8, |what, f| {
+            f.write_str(if what & 1 == 0 { "reliable-unordered" } else { "reliable-latest" })?;
+            f.write_str(if what & 2 == 0 { ", whole messages" } else { ", part of a message" })?;
+            if what & !3 == 0 { Ok(()) } else { f.write_str(", reserved bits") }
+        })?;
+        self.number("offset", Reader::u32)?;
+        if what & 2 != 0 {
+            self.field("back", Reader::varint, |back, f| {
+                write!(f, "{back}: the message begins as far before")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self) -> Explained {
+        self.field("stream", Reader::u8, |stream, f| {
+            let text = match Stream::from_wire(*stream) {
+                Ok(Stream::Reliable) => "reliable",
+                Ok(Stream::Unordered) => "reliable-unordered",
+                Ok(Stream::Latest) => "reliable-latest",
+                Err(_) => "unknown",
+            };
+            write!(f, "{stream}, {text}")
+        })?;
+        Ok(())
     }
 
     fn control(&mut self, kind: u8) -> Explained {
         match kind {
             2 => {
+                self.stream()?;
                 self.u8("channel")?;
                 self.number("limit", Reader::u32)?;
             }
@@ -166,6 +197,7 @@ impl Page<'_, '_, '_> {
                 self.number("reason", Reader::u32)?;
             }
             4 => {
+                self.stream()?;
                 self.u8("channel")?;
                 self.number("offset", Reader::u32)?;
                 self.number("length", Reader::varint)?;
@@ -213,6 +245,7 @@ fn show_type(kind: &u8, f: &mut Formatter<'_>) -> fmt::Result {
         (4, _) => "RELIABLE, long offset",
         (5, _) => "UNRELIABLE_FRAGMENT",
         (6, _) => "UNRELIABLE_ORDERED_FRAGMENT",
+        (7, _) => "LOOSE",
         _ => return f.write_str("unknown"),
     })?;
     if kind >> 5 != 0 {

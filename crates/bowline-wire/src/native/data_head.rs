@@ -17,11 +17,17 @@ pub(super) const RELIABLE_SHORT: u8 = 3;
 pub(super) const RELIABLE_LONG: u8 = 4;
 pub(super) const UNRELIABLE_FRAGMENT: u8 = 5;
 pub(super) const UNRELIABLE_ORDERED_FRAGMENT: u8 = 6;
+pub(super) const LOOSE: u8 = 7;
 
 /// Bit L: the length of the data is given.
 pub(super) const HAS_LEN: u8 = 0x10;
 /// Channels from this one on take a byte of their own.
 pub(super) const CHANNEL_LONG: u8 = 0x0F;
+
+/// Bit 0 of *what* in LOOSE: the mode is reliable-latest.
+pub(super) const LOOSE_LATEST: u8 = 1;
+/// Bit 1 of *what* in LOOSE: *back* is there.
+pub(super) const LOOSE_BACK: u8 = 2;
 
 /// Which kind of data frame, with its fields.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,6 +51,16 @@ pub enum DataKind {
         offset: u32,
         /// Its length, in bytes.
         total: u32,
+    },
+    /// Bytes of a loose stream; see [`Frame::Loose`](super::Frame::Loose).
+    Loose {
+        /// Whether the stream is that of mode reliable-latest; else it is that of reliable-unordered.
+        latest: bool,
+        /// Where in the stream the data begin.
+        offset: u32,
+        /// How far before `offset` the message begins that the data are a part of, in bytes, up to
+        /// 268,435,455; `None` for whole messages.
+        back: Option<u32>,
     },
 }
 
@@ -71,6 +87,7 @@ impl DataKind {
             Self::ReliableLong(_) => RELIABLE_LONG,
             Self::Fragment { ordered: false, .. } => UNRELIABLE_FRAGMENT,
             Self::Fragment { ordered: true, .. } => UNRELIABLE_ORDERED_FRAGMENT,
+            Self::Loose { .. } => LOOSE,
         }
     }
 
@@ -81,6 +98,8 @@ impl DataKind {
             Self::ReliableShort(_) => 1,
             Self::ReliableLong(_) => 4,
             Self::Fragment { offset, total, .. } => 2 + varint::len(offset) + varint::len(total),
+            Self::Loose { back: None, .. } => 5,
+            Self::Loose { back: Some(back), .. } => 5 + varint::len(back),
         }
     }
 }
@@ -134,6 +153,14 @@ impl DataHead {
                 w.varint(offset)?;
                 w.varint(total)?;
             }
+            DataKind::Loose { latest, offset, back } => {
+                let what = if latest { LOOSE_LATEST } else { 0 };
+                w.u8(if back.is_some() { what | LOOSE_BACK } else { what })?;
+                w.u32(offset)?;
+                if let Some(back) = back {
+                    w.varint(back)?;
+                }
+            }
         }
         match self.len {
             Some(len) => w.varint(len),
@@ -167,6 +194,9 @@ mod tests {
             (DataKind::ReliableShort(1), 1),
             (DataKind::ReliableLong(1), 4),
             (fragment, 2 + 3 + 4),
+            (DataKind::Loose { latest: false, offset: 1, back: None }, 1 + 4),
+            (DataKind::Loose { latest: true, offset: 1, back: Some(0) }, 1 + 4 + 1),
+            (DataKind::Loose { latest: true, offset: 1, back: Some(1 << 27) }, 1 + 4 + 4),
         ] {
             assert_eq!(len_of(kind, 14, None), 1 + fields_len);
             assert_eq!(len_of(kind, 15, None), 2 + fields_len);

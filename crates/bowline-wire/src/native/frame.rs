@@ -3,12 +3,12 @@
 //! Those that carry data begin with a [`DataHead`](super::DataHead).
 //! Of the others, the first byte is the type.
 
-use super::DataKind;
 use super::data_head::{
-    CHANNEL_LONG, CONTROL, HAS_LEN, RELIABLE_LONG, RELIABLE_SHORT, UNRELIABLE, UNRELIABLE_ORDERED,
-    UNRELIABLE_ORDERED_FRAGMENT,
+    CHANNEL_LONG, CONTROL, HAS_LEN, LOOSE, LOOSE_BACK, LOOSE_LATEST, RELIABLE_LONG, RELIABLE_SHORT,
+    UNRELIABLE, UNRELIABLE_ORDERED, UNRELIABLE_ORDERED_FRAGMENT,
 };
 use super::messages::whole_messages;
+use super::{DataKind, Stream};
 use crate::reader::{Reader, legal};
 use crate::{Malformed, NoRoom, Writer};
 
@@ -48,8 +48,10 @@ pub enum Frame<'a> {
     Padding,
     /// Asks for an ack.
     Ping,
-    /// Raises the limit of a reliable stream.
+    /// Raises the limit of a stream.
     Credit {
+        /// Which stream of the channel.
+        stream: Stream,
         /// Whose stream.
         channel: u8,
         /// Up to which offset bytes may be sent, that one not included.
@@ -62,8 +64,10 @@ pub enum Frame<'a> {
         /// The application's number; 0 for other causes.
         reason: u32,
     },
-    /// Stream bytes that will not be sent. Not used in this version.
+    /// Stream bytes that will not be sent: the messages they belong to were given up.
     Void {
+        /// Which stream of the channel.
+        stream: Stream,
         /// Whose stream.
         channel: u8,
         /// The first of them.
@@ -113,13 +117,28 @@ pub enum Frame<'a> {
         /// The bytes, not empty.
         data: &'a [u8],
     },
-    /// A range of a reliable stream.
+    /// A range of a stream of mode reliable.
     Reliable {
         /// Whose stream.
         channel: u8,
         /// Where in it the data begin.
         offset: Offset,
         /// The bytes, not empty.
+        data: &'a [u8],
+    },
+    /// Whole messages of a loose stream, or a part of one.
+    Loose {
+        /// Whose stream.
+        channel: u8,
+        /// Whether the stream is that of mode reliable-latest; else it is that of reliable-unordered.
+        latest: bool,
+        /// Where in it the data begin.
+        offset: u32,
+        /// For a part of a message: how far before `offset` that message begins, its length
+        /// included, in bytes, up to 268,435,455; `None` for whole messages.
+        back: Option<u32>,
+        /// Without `back` whole prefixed messages, at least one, see [`messages`](super::messages);
+        /// with it any bytes, not empty, which need not be of one message as they should.
         data: &'a [u8],
     },
 }
@@ -146,11 +165,14 @@ impl<'a> Frame<'a> {
         match kind {
             PADDING => Ok(Self::Padding),
             PING => Ok(Self::Ping),
-            CREDIT => Ok(Self::Credit { channel: r.u8()?, limit: r.u32()? }),
+            CREDIT => {
+                let (stream, channel) = (Stream::from_wire(r.u8()?)?, r.u8()?);
+                Ok(Self::Credit { stream, channel, limit: r.u32()? })
+            }
             CLOSE => parse_close(r),
             VOID => {
-                let (channel, offset) = (r.u8()?, r.u32()?);
-                Ok(Self::Void { channel, offset, len: at_least_one(r)? })
+                let (stream, channel, offset) = (Stream::from_wire(r.u8()?)?, r.u8()?, r.u32()?);
+                Ok(Self::Void { stream, channel, offset, len: at_least_one(r)? })
             }
             REPEAT => {
                 let (distance, channel) = (at_least_one(r)?, r.u8()?);
@@ -167,9 +189,6 @@ impl<'a> Frame<'a> {
 
     #[inline]
     fn parse_data(kind: u8, type_byte: u8, r: &mut Reader<'a>) -> Result<Self, Malformed> {
-        if kind > UNRELIABLE_ORDERED_FRAGMENT {
-            return Err(Malformed::Kind);
-        }
         let channel = match type_byte & 0x0F {
             CHANNEL_LONG => {
                 let channel = r.u8()?;
@@ -192,6 +211,7 @@ impl<'a> Frame<'a> {
                 let offset = Offset::Long(r.u32()?);
                 Self::Reliable { channel, offset, data: data(r, has_len)? }
             }
+            LOOSE => parse_loose(channel, has_len, r)?,
             _ => {
                 let (id, offset, total) = (r.u16()?, r.varint()?, r.varint()?);
                 let data = data(r, has_len)?;
@@ -214,8 +234,9 @@ impl<'a> Frame<'a> {
         w.whole(|w| match *self {
             Self::Padding => w.u8(PADDING),
             Self::Ping => w.u8(PING),
-            Self::Credit { channel, limit } => {
+            Self::Credit { stream, channel, limit } => {
                 w.u8(CREDIT)?;
+                w.u8(stream.to_wire())?;
                 w.u8(channel)?;
                 w.u32(limit)
             }
@@ -224,8 +245,9 @@ impl<'a> Frame<'a> {
                 w.u8(cause as u8)?;
                 w.u32(reason)
             }
-            Self::Void { channel, offset, len } => {
+            Self::Void { stream, channel, offset, len } => {
                 w.u8(VOID)?;
+                w.u8(stream.to_wire())?;
                 w.u8(channel)?;
                 w.u32(offset)?;
                 w.varint(len)
@@ -257,6 +279,9 @@ impl<'a> Frame<'a> {
             Self::Reliable { channel, offset: Offset::Long(offset), data } => {
                 DataKind::ReliableLong(offset).emit(channel, data, last, w)
             }
+            Self::Loose { channel, latest, offset, back, data } => {
+                DataKind::Loose { latest, offset, back }.emit(channel, data, last, w)
+            }
         })
     }
 
@@ -275,6 +300,21 @@ fn parse_close<'a>(r: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
     };
     let reason = r.u32()?;
     legal(Frame::Close { cause, reason }, reason == 0 || cause == CloseCause::Application)
+}
+
+#[inline]
+fn parse_loose<'a>(channel: u8, has_len: bool, r: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
+    let what = r.u8()?;
+    if what & !(LOOSE_LATEST | LOOSE_BACK) != 0 {
+        return Err(Malformed::Reserved);
+    }
+    let offset = r.u32()?;
+    let back = if what & LOOSE_BACK == 0 { None } else { Some(r.varint()?) };
+    let data = data(r, has_len)?;
+    if back.is_none() {
+        whole_messages(data)?;
+    }
+    Ok(Frame::Loose { channel, latest: what & LOOSE_LATEST != 0, offset, back, data })
 }
 
 fn at_least_one(r: &mut Reader<'_>) -> Result<u32, Malformed> {
@@ -316,7 +356,13 @@ mod tests {
     }
 
     fn has_data(frame: &Frame<'_>) -> bool {
-        matches!(frame, Frame::Unreliable { .. } | Frame::Fragment { .. } | Frame::Reliable { .. })
+        matches!(
+            frame,
+            Frame::Unreliable { .. }
+                | Frame::Fragment { .. }
+                | Frame::Reliable { .. }
+                | Frame::Loose { .. }
+        )
     }
 
     fn prefixed() -> impl Strategy<Value = Vec<u8>> {
@@ -330,6 +376,9 @@ mod tests {
         )
     }
 
+    /// How many kinds [`frame`] makes.
+    const KINDS: u8 = 14;
+
     /// Any frame, over bytes that live elsewhere.
     fn frame<'a>(
         which: u8,
@@ -341,13 +390,14 @@ mod tests {
         let (channel, small, id, long) = n;
         let (offset, more) = wide;
         let ordered = small % 2 == 0;
+        let stream = Stream::from_wire(small % 3).unwrap();
         match which {
             0 => Frame::Padding,
             1 => Frame::Ping,
-            2 => Frame::Credit { channel, limit: long },
+            2 => Frame::Credit { stream, channel, limit: long },
             3 => Frame::Close { cause: CloseCause::Application, reason: long },
             4 => Frame::Close { cause: CloseCause::Misbehaviour, reason: 0 },
-            5 => Frame::Void { channel, offset: long, len: offset + 1 },
+            5 => Frame::Void { stream, channel, offset: long, len: offset + 1 },
             6 => Frame::Repeat { distance: offset + 1, channel, messages },
             7 => Frame::Parity { distance: offset + 1, count: 2 + small % 31, data },
             8 => Frame::Unreliable { channel, ordered, messages },
@@ -356,7 +406,11 @@ mod tests {
                 Frame::Fragment { channel, ordered, id, offset, total, data }
             }
             10 => Frame::Reliable { channel, offset: Offset::Short(small), data },
-            _ => Frame::Reliable { channel, offset: Offset::Long(long), data },
+            11 => Frame::Reliable { channel, offset: Offset::Long(long), data },
+            12 => {
+                Frame::Loose { channel, latest: ordered, offset: long, back: None, data: messages }
+            }
+            _ => Frame::Loose { channel, latest: ordered, offset: long, back: Some(offset), data },
         }
     }
 
@@ -395,6 +449,16 @@ mod tests {
                 &[0xD0, 0, 7, 3, 0x80, 0x80, 2, 0xAA, 0xBB],
                 &[0xC0, 0, 7, 3, 0x80, 0x80, 0xAA, 0xBB],
             ),
+            (
+                Frame::Loose { channel: 2, latest: false, offset: 9, back: None, data: messages },
+                &[0xF2, 0, 0, 0, 0, 9, 2, 1, 0xAA],
+                &[0xE2, 0, 0, 0, 0, 9, 1, 0xAA],
+            ),
+            (
+                Frame::Loose { channel: 255, latest: true, offset: 9, back: Some(128), data },
+                &[0xFF, 255, 3, 0, 0, 0, 9, 0x80, 0x80, 2, 0xAA, 0xBB],
+                &[0xEF, 255, 3, 0, 0, 0, 9, 0x80, 0x80, 0xAA, 0xBB],
+            ),
         ] {
             assert_eq!(emitted(&frame, false), whole);
             assert_eq!(emitted(&frame, true), last);
@@ -403,7 +467,7 @@ mod tests {
 
     #[test]
     fn only_padding_asks_for_no_ack() {
-        for which in 0..12 {
+        for which in 0..KINDS {
             let frame = frame(which, (0, 0, 0, 0), (0, 0), &[0], &[0]);
             assert_eq!(frame.is_ack_eliciting(), frame != Frame::Padding);
         }
@@ -416,10 +480,50 @@ mod tests {
         assert_eq!(Frame::parse(&[0xA0, 0, 0, 0, 0, 0xAA]), Err(Malformed::Illegal));
     }
 
+    #[test]
+    fn each_stream_has_its_byte_in_credit_and_void() {
+        for (byte, stream) in [(0, Stream::Reliable), (1, Stream::Unordered), (2, Stream::Latest)] {
+            let credit = Frame::Credit { stream, channel: 7, limit: 9 };
+            assert_eq!(emitted(&credit, false), [2, byte, 7, 0, 0, 0, 9]);
+            let void = Frame::Void { stream, channel: 7, offset: 9, len: 5 };
+            assert_eq!(emitted(&void, false), [4, byte, 7, 0, 0, 0, 9, 5]);
+        }
+        assert_eq!(Frame::parse(&[2, 3, 7, 0, 0, 0, 9]), Err(Malformed::Illegal));
+        assert_eq!(Frame::parse(&[4, 3, 7, 0, 0, 0, 9, 5]), Err(Malformed::Illegal));
+        assert_eq!(Frame::parse(&[4, 0, 7, 0, 0, 0, 9, 0]), Err(Malformed::Illegal));
+    }
+
+    #[test]
+    fn loose_data_are_whole_messages_unless_they_say_where_theirs_begins() {
+        let whole = |latest, bytes: &[u8]| [&[0xE0, latest, 0, 0, 0, 9][..], bytes].concat();
+        for latest in [0, 1] {
+            assert!(Frame::parse(&whole(latest, &[1, 0xAA, 0])).is_ok());
+            for cut in [&[2, 0xAA][..], &[0, 1], &[0x80]] {
+                assert_eq!(Frame::parse(&whole(latest, cut)), Err(Malformed::Messages));
+                let part = whole(latest | 2, &[&[5][..], cut].concat());
+                let Ok((Frame::Loose { back, data, .. }, [])) = Frame::parse(&part) else {
+                    panic!("{part:02x?}")
+                };
+                assert_eq!((back, data), (Some(5), cut));
+            }
+        }
+    }
+
+    #[test]
+    fn loose_has_no_other_bits_and_some_data() {
+        for bit in 2..8 {
+            let reserved = [0xE0, 1 << bit, 0, 0, 0, 9, 0];
+            assert_eq!(Frame::parse(&reserved), Err(Malformed::Reserved));
+        }
+        assert_eq!(Frame::parse(&[0xE0, 0, 0, 0, 0, 9]), Err(Malformed::Empty));
+        assert_eq!(Frame::parse(&[0xE0, 2, 0, 0, 0, 9, 0]), Err(Malformed::Empty));
+        assert_eq!(Frame::parse(&[0xE0, 2, 0, 0, 0, 9]), Err(Malformed::Truncated));
+    }
+
     proptest! {
         #[test]
         fn what_was_written_is_read_back(
-            which in 0u8..12, n in any::<(u8, u8, u16, u32)>(),
+            which in 0..KINDS, n in any::<(u8, u8, u16, u32)>(),
             wide in (0..varint::MAX / 2, 0..varint::MAX / 4), messages in prefixed(),
             data in prop::collection::vec(any::<u8>(), 1..200),
         ) {

@@ -298,7 +298,9 @@ mod tests {
             varint,
         );
         let rest = (any::<(Option<u32>, u32, bool)>(), 64..=u16::MAX, 1..=256u16, 0..=124u8);
-        (rest, limits).prop_map(|((chosen, datagram_max, channels, ack_delay), limits)| {
+        let loose_credit = prop_oneof![Just(0), 4..=27u8];
+        (rest, limits, loose_credit).prop_map(|(rest, limits, loose_credit)| {
+            let (chosen, datagram_max, channels, ack_delay) = rest;
             Parameters {
                 connection_id: chosen.0,
                 initial: chosen.1,
@@ -308,6 +310,7 @@ mod tests {
                 ack_delay,
                 idle_timeout_ms: limits.0,
                 credit: limits.1,
+                loose_credit,
                 reliable_max: limits.2,
                 ordered_max: limits.3,
                 unreliable_max: limits.4,
@@ -347,21 +350,21 @@ mod tests {
             code: RefuseCode::Full,
             detail: 0,
         };
-        assert_eq!(emitted(&refuse, 99), sealed(&[5, 1, 1, 2, 3, 4, 5, 6, 7, 8, 2, 0, 0, 0, 0]));
+        assert_eq!(emitted(&refuse, 99), sealed(&[5, 2, 1, 2, 3, 4, 5, 6, 7, 8, 2, 0, 0, 0, 0]));
     }
 
     #[test]
     fn no_answer_without_a_cookie_is_longer_than_a_hello() {
         let challenge = Handshake::Challenge { client_half: 1, cookie: [2; COOKIE_LEN] };
         let refuse =
-            Handshake::Refuse { version: 1, client_half: 1, code: RefuseCode::Full, detail: 0 };
+            Handshake::Refuse { version: 2, client_half: 1, code: RefuseCode::Full, detail: 0 };
         assert!(emitted(&challenge, 0).len() <= HELLO_MIN);
         assert!(emitted(&refuse, 0).len() <= HELLO_MIN);
     }
 
     #[test]
     fn hello_is_padded_and_query_need_not_be() {
-        let hello = Handshake::Hello { version: 1, application: 1, client_half: 2, len: 0 };
+        let hello = Handshake::Hello { version: 2, application: 1, client_half: 2, len: 0 };
         let query = Handshake::Query { application: 1, nonce: 2, len: 0 };
         assert_eq!((emitted(&hello, 0).len(), emitted(&query, 0).len()), (40, 22));
         assert_eq!((emitted(&hello, 41).len(), emitted(&query, 41).len()), (41, 41));
@@ -377,8 +380,8 @@ mod tests {
         hello[0] = 0x70;
         assert_eq!(Handshake::parse(&hello), Err(Malformed::Checksum));
         assert_eq!(Handshake::parse(&hello[..5]), Err(Malformed::Truncated));
-        assert_eq!(Handshake::parse(&sealed(&[0x70, 1])), Err(Malformed::Kind));
-        assert_eq!(Handshake::parse(&sealed(&[0x70, 2])), Err(Malformed::Version));
+        assert_eq!(Handshake::parse(&sealed(&[0x70, 2])), Err(Malformed::Kind));
+        assert_eq!(Handshake::parse(&sealed(&[0x70, 1])), Err(Malformed::Version));
     }
 
     proptest! {
@@ -401,7 +404,7 @@ mod tests {
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
             len in any::<prop::sample::Index>(),
         ) {
-            let bytes = emitted(&handshake(which, 1, n, 0, parameters, &payload), 0);
+            let bytes = emitted(&handshake(which, VERSION, n, 0, parameters, &payload), 0);
             let mut covered = bytes[..bytes.len() - 4].to_vec();
             for (at, byte) in changes {
                 let at = at.index(covered.len());

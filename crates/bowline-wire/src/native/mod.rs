@@ -15,6 +15,7 @@ mod integrity;
 mod messages;
 mod packet;
 mod parameters;
+mod stream;
 
 pub use ack::{AckBlock, AckRanges, Expanded, emit_ack_ranges, emit_ack_short};
 pub use data_head::{DataHead, DataKind};
@@ -25,9 +26,10 @@ pub use integrity::{Direction, Integrity, SessionCrc};
 pub use messages::{Messages, messages};
 pub use packet::{AckForm, PacketHead};
 pub use parameters::Parameters;
+pub use stream::Stream;
 
 /// The version of the protocol that this crate reads and writes.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// What every link must carry, in bytes of a datagram.
 pub const DATAGRAM_MIN: usize = 64;
 /// Length of the shortest whole HELLO, in bytes.
