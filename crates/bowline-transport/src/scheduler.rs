@@ -2,20 +2,24 @@
 
 use bowline_core::{Link, Slot, Slots};
 
-/// Where a member of a [`Queue`] keeps its place.
+/// Where a member of a [`Queue`] keeps its place: who is before it and who behind.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    next: Link,
-    queued: bool,
+    /// [`NOWHERE`] if it is in no queue.
+    before: Link,
+    after: Link,
 }
+
+/// Stands for the member before one that is in no queue. No supply is so large that it has one here.
+const NOWHERE: Link = Link::new(u32::MAX - 1);
 
 impl Place {
     /// Not in the queue.
-    pub const OUT: Self = Self { next: Link::NONE, queued: false };
+    pub const OUT: Self = Self { before: NOWHERE, after: Link::NONE };
 
     /// Whether the member is in the queue.
     pub const fn is_queued(&self) -> bool {
-        self.queued
+        self.before.index() != NOWHERE.index()
     }
 }
 
@@ -25,7 +29,8 @@ pub trait Member<const Q: u8>: Slot {
     fn place(&mut self) -> &mut Place;
 }
 
-/// A first-in, first-out queue in which each member is at most once.
+/// A first-in, first-out queue in which each member is at most once, and which it can leave from anywhere:
+/// everything takes constant time.
 ///
 /// As a channel scheduler it is a round robin: a channel that filled a packet goes behind the
 /// others ([`Queue::rotate`]), so a backlog on one delays the head of another by one packet at most for
@@ -52,21 +57,21 @@ impl<const Q: u8> Queue<Q> {
 
     /// Who comes after `member`.
     pub fn after<T: Member<Q>>(&self, slots: &mut Slots<'_, T>, member: Link) -> Option<Link> {
-        slots[member].place().next.some()
+        slots[member].place().after.some()
     }
 
     /// Puts `member` last, unless it is in the queue already.
     #[inline]
     pub fn push<T: Member<Q>>(&mut self, slots: &mut Slots<'_, T>, member: Link) {
         let place = slots[member].place();
-        if place.queued {
+        if place.is_queued() {
             return;
         }
-        *place = Place { next: Link::NONE, queued: true };
-        if self.head.is_none() {
-            self.head = member;
-        } else {
-            slots[self.tail].place().next = member;
+        let before = if self.head.is_none() { Link::NONE } else { self.tail };
+        *place = Place { before, after: Link::NONE };
+        match before.some() {
+            Some(before) => slots[before].place().after = member,
+            None => self.head = member,
         }
         self.tail = member;
     }
@@ -75,12 +80,13 @@ impl<const Q: u8> Queue<Q> {
     pub fn push_front<T: Member<Q>>(&mut self, slots: &mut Slots<'_, T>, member: Link) {
         let head = self.head;
         let place = slots[member].place();
-        if place.queued {
+        if place.is_queued() {
             return;
         }
-        *place = Place { next: head, queued: true };
-        if head.is_none() {
-            self.tail = member;
+        *place = Place { before: Link::NONE, after: head };
+        match head.some() {
+            Some(after) => slots[after].place().before = member,
+            None => self.tail = member,
         }
         self.head = member;
     }
@@ -89,8 +95,11 @@ impl<const Q: u8> Queue<Q> {
     pub fn pop<T: Member<Q>>(&mut self, slots: &mut Slots<'_, T>) -> Option<Link> {
         let member = self.head.some()?;
         let place = slots[member].place();
-        self.head = place.next;
+        self.head = place.after;
         *place = Place::OUT;
+        if let Some(head) = self.head.some() {
+            slots[head].place().before = Link::NONE;
+        }
         Some(member)
     }
 
@@ -101,18 +110,21 @@ impl<const Q: u8> Queue<Q> {
         }
     }
 
-    /// Takes `member` out wherever it is; walks the queue.
+    /// Takes `member` out wherever it is.
     pub fn remove<T: Member<Q>>(&mut self, slots: &mut Slots<'_, T>, member: Link) {
-        if !slots[member].place().queued {
+        let place = slots[member].place();
+        if !place.is_queued() {
             return;
         }
-        let mut kept = Self::EMPTY;
-        while let Some(next) = self.pop(slots) {
-            if next != member {
-                kept.push(slots, next);
-            }
+        let Place { before, after } = core::mem::replace(place, Place::OUT);
+        match before.some() {
+            Some(before) => slots[before].place().after = after,
+            None => self.head = after,
         }
-        *self = kept;
+        match after.some() {
+            Some(after) => slots[after].place().before = before,
+            None => self.tail = before,
+        }
     }
 }
 
