@@ -4,6 +4,7 @@ use bowline_core::serial::ahead32;
 use bowline_core::{
     Address, CloseReason, DisconnectReason, DropReason, Instant, Link, PeerId, RefuseReason,
 };
+use bowline_transport::run::Cursor;
 use bowline_wire::native::{Parameters, RefuseCode, VERSION};
 
 use crate::config::Accept;
@@ -27,7 +28,7 @@ impl<S: Storage> Endpoint<S> {
         }
         let len = usize::from(peer.payload_len);
         if let Some(out) = out.get_mut(..len.min(out.len())) {
-            peer.payload.front().read(&parts.memory.pool, out);
+            Cursor::at(peer.payload, 0).read(&parts.memory.pool, out);
         }
         len
     }

@@ -26,7 +26,7 @@ impl Peer {
         if newest < u64::from(self.initial_out) || self.next_number == 0 {
             return Err(Failed::Misbehaved);
         }
-        let largest = match block.expand_largest(self.acked, newest) {
+        let largest = match block.expand_largest(self.acked(), newest) {
             Expanded::Largest(largest) => largest,
             Expanded::Ambiguous => return Ok(None),
             Expanded::NeverSent => return Err(Failed::Misbehaved),
@@ -52,8 +52,6 @@ impl Peer {
         }
         ranges.reverse();
         let mut acked = self.sent.take_acked(&mut memory.records, &ranges);
-        self.acked = largest;
-        self.any_acked = true;
         self.loss.on_ack(largest);
         let mut sample = None;
         while let Some(link) = acked.pop_front(&mut memory.records) {
@@ -66,7 +64,7 @@ impl Peer {
         }
         if let Some(sample) = sample {
             let delay = u64::from(block.delay().unwrap_or(0)) * DELAY_UNIT_US;
-            let delay = Duration::from_micros(delay).min(self.theirs.ack_delay);
+            let delay = Duration::from_micros(delay).min(self.theirs.ack_delay());
             self.rtt.on_sample(sample, delay);
         }
         self.detect_lost(memory, now);
@@ -110,7 +108,7 @@ impl Peer {
     pub(crate) fn detect_lost(&mut self, memory: &mut Memory<'_>, now: Instant) {
         let (mut lost, next): (List, _) =
             self.sent.take_lost(&mut memory.records, &self.loss, &self.rtt, now);
-        self.loss_at = next;
+        self.loss_at = next.unwrap_or(Instant::MAX);
         while let Some(link) = lost.pop_front(&mut memory.records) {
             let record = memory.records[link];
             if cfg!(bowline_mutant = "forget_loss") {

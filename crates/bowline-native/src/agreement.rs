@@ -20,7 +20,8 @@ pub(crate) struct Theirs {
     pub(crate) initial: u32,
     pub(crate) datagram_max: u16,
     pub(crate) channels: u16,
-    pub(crate) ack_delay: Duration,
+    /// How long it may withhold an acknowledgement, in microseconds.
+    ack_delay_us: u16,
     pub(crate) credit: u32,
     pub(crate) reliable_max: u32,
     pub(crate) ordered_max: u32,
@@ -29,11 +30,32 @@ pub(crate) struct Theirs {
     pub(crate) short_max: u8,
 }
 
+impl Theirs {
+    /// Nothing was agreed.
+    pub(crate) const NONE: Self = Self {
+        initial: 0,
+        credit: 0,
+        reliable_max: 0,
+        ordered_max: 0,
+        unreliable_max: 0,
+        datagram_max: 64,
+        channels: 1,
+        ack_delay_us: 0,
+        short_max: 0,
+    };
+
+    /// How long the peer may withhold an acknowledgement.
+    #[inline]
+    pub(crate) fn ack_delay(&self) -> Duration {
+        Duration::from_micros(self.ack_delay_us.into())
+    }
+}
+
 impl Peer {
     /// What this side tells the other in CONNECT or ACCEPT.
     pub(crate) fn parameters(&self, config: &Config) -> Parameters {
         Parameters {
-            connection_id: self.own_id,
+            connection_id: config.connection_ids.then_some(self.own_id),
             initial: self.initial_out,
             integrity: self.integrity,
             datagram_max: config.datagram_max,
@@ -56,15 +78,14 @@ impl Peer {
         now: Instant,
         theirs: &Parameters,
     ) {
-        self.their_id = theirs.connection_id;
+        self.their_id = theirs.connection_id.unwrap_or(0);
+        self.their_id_len = if theirs.connection_id.is_some() { 4 } else { 0 };
         self.integrity = self.integrity.max(theirs.integrity);
         self.theirs = Theirs {
             initial: theirs.initial,
             datagram_max: theirs.datagram_max.min(config.datagram_max),
             channels: theirs.channels.min(config.channels),
-            ack_delay: Duration::from_micros(
-                u64::from(theirs.ack_delay) * bowline_wire::native::DELAY_UNIT_US,
-            ),
+            ack_delay_us: u16::from(theirs.ack_delay) * bowline_wire::native::DELAY_UNIT_US as u16,
             credit: theirs.credit,
             reliable_max: theirs.reliable_max,
             ordered_max: theirs.ordered_max,
@@ -82,7 +103,7 @@ impl Peer {
         self.crc_out = SessionCrc::new(self.client_half, self.server_half, out);
         self.crc_in = SessionCrc::new(self.client_half, self.server_half, back);
         self.next_number = u64::from(self.initial_out);
-        self.acked = self.next_number;
+        self.skipped = self.next_number.wrapping_sub(1);
         self.acks_from = u64::from(theirs.initial);
         self.received = ReceiveWindow::new(u64::from(theirs.initial));
         self.rtt = RttEstimator::new(RTT_INITIAL);

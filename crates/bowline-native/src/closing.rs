@@ -96,7 +96,7 @@ impl Peer {
                 }
             }
         }
-        self.loss_at = None;
+        self.loss_at = Instant::MAX;
         self.probe_due = false;
     }
 
@@ -138,8 +138,8 @@ impl Peer {
     /// Gives the connect payload back. One that came is kept until the application has heard of the
     /// session, even if that is over by then.
     pub(crate) fn forget_payload(&mut self, memory: &mut Memory<'_>) {
-        self.payload.clear(&mut memory.pool, &mut self.send_blocks);
-        self.payload_len = 0;
+        memory.pool.give_chain(&mut self.send_blocks, self.payload);
+        (self.payload, self.payload_len) = (Link::NONE, 0);
     }
 
     /// Gives back a message that was put together.

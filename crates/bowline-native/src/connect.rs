@@ -215,7 +215,7 @@ impl Peer {
         };
         let head = bare.emit(0, buf).ok()?.checked_sub(4)?;
         let len = head + usize::from(self.payload_len);
-        let mut at: Cursor = self.payload.front();
+        let mut at = Cursor::at(self.payload, 0);
         at.read(&memory.pool, buf.get_mut(head..len)?);
         let checksum = bowline_wire::checksum::crc32(buf.get(..len)?).to_be_bytes();
         *buf.get_mut(len..)?.first_chunk_mut()? = checksum;

@@ -201,6 +201,6 @@ impl Context {
         }
         let link = Link::new(head.connection_id & ((1 << self.slot_bits) - 1));
         let peer = parts.peers.get(link)?;
-        (peer.own_id == Some(head.connection_id) && peer.is_listed).then_some(link)
+        (peer.own_id == head.connection_id && peer.is_listed).then_some(link)
     }
 }

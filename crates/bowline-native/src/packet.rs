@@ -35,15 +35,16 @@ impl Peer {
         context: &mut Context,
         buf: &'b mut [u8],
     ) -> Option<Packet<'b>> {
-        if self.skip_at == u64::MAX || self.next_number > self.skip_at {
-            self.skip_at = self.next_number + 64 + (context.random.next_u64() & 127);
+        if self.skip_after == 0 {
+            self.skip_after = 65 + (context.random.next_u64() & 127) as u8;
         }
-        if self.next_number == self.skip_at {
+        if self.next_number == self.skipped.wrapping_add(u64::from(self.skip_after)) {
             self.skipped = self.next_number;
+            self.skip_after = 0;
             self.next_number += 1;
         }
         let number = self.next_number;
-        let ahead = number.saturating_sub(self.acked).saturating_add(u64::from(!self.any_acked));
+        let ahead = (number + 1).saturating_sub(self.unacked_from());
         if ahead > UNACKED_MAX {
             return None;
         }
@@ -58,11 +59,11 @@ impl Peer {
         let head = PacketHead {
             key_phase: false,
             ack: AckForm::None,
-            connection_id: self.their_id.unwrap_or(0),
+            connection_id: self.their_id,
             number_len,
             number_low: number as u32,
         };
-        head.emit(if self.their_id.is_some() { 4 } else { 0 }, &mut writer).ok()?;
+        head.emit(self.their_id_len, &mut writer).ok()?;
         Some(Packet {
             head_len: writer.len(),
             writer,
@@ -96,7 +97,6 @@ impl Peer {
         }
         if packet.eliciting {
             self.not_eliciting = 0;
-            self.eliciting_at = now;
             self.liveness.on_eliciting_sent(now);
             self.window.on_sent(now, len as u32);
         } else {

@@ -1,7 +1,7 @@
 //! One session: its state, and what it wants next.
 
 use bowline_core::{
-    Address, CloseReason, DisconnectReason, Duration, Instant, Link, PeerId, Quota, Slot,
+    Address, BlockId, CloseReason, DisconnectReason, Duration, Instant, Link, PeerId, Quota, Slot,
 };
 use bowline_transport::acks::AckSchedule;
 use bowline_transport::congestion::FixedWindow;
@@ -11,7 +11,6 @@ use bowline_transport::loss::LossDetector;
 use bowline_transport::receive_window::ReceiveWindow;
 use bowline_transport::record::List;
 use bowline_transport::rtt::RttEstimator;
-use bowline_transport::run::Run;
 use bowline_transport::scheduler::{Member, Place, Queue};
 use bowline_transport::sent::SentPackets;
 use bowline_transport::unreliable::Inbox;
@@ -49,8 +48,6 @@ pub(crate) enum Phase {
 /// A session of an endpoint, in its fixed-size part. Opaque: storage holds it, the endpoint uses it.
 #[derive(Debug)]
 pub struct Peer {
-    /// The next free slot.
-    next: Link,
     active: Place,
     ready: Place,
     blocked: Place,
@@ -65,13 +62,17 @@ pub struct Peer {
 
     // The handshake.
     pub(crate) is_client: bool,
-    pub(crate) own_id: Option<u32>,
-    pub(crate) their_id: Option<u32>,
+    /// Which connection id the peer's packets have, if the configuration wants one.
+    pub(crate) own_id: u32,
+    /// Which one packets to the peer have, and in how many bytes.
+    pub(crate) their_id: u32,
+    pub(crate) their_id_len: u8,
     pub(crate) client_half: u64,
     pub(crate) server_half: u64,
     pub(crate) initial_out: u32,
     pub(crate) integrity: Integrity,
-    pub(crate) payload: Run,
+    /// The first block of the connect payload.
+    pub(crate) payload: BlockId,
     pub(crate) payload_len: u16,
     pub(crate) tries: u8,
     /// When a handshake datagram or CLOSE goes out next.
@@ -87,17 +88,15 @@ pub struct Peer {
 
     // Sending.
     pub(crate) next_number: u64,
-    /// Largest number acknowledged, or the first number.
-    pub(crate) acked: u64,
-    pub(crate) any_acked: bool,
-    /// A number left out on purpose, the last one, and the next.
+    /// The last number that was left out on purpose, or the one before the first.
     pub(crate) skipped: u64,
-    pub(crate) skip_at: u64,
+    /// How far behind that the next one is; 0 as long as that is open.
+    pub(crate) skip_after: u8,
     pub(crate) sent: SentPackets,
     pub(crate) rtt: RttEstimator,
     pub(crate) loss: LossDetector,
-    pub(crate) loss_at: Option<Instant>,
-    pub(crate) eliciting_at: Instant,
+    /// When a packet counts as lost, unless it is acknowledged before; [`Instant::MAX`] if none does.
+    pub(crate) loss_at: Instant,
     pub(crate) window: FixedWindow,
     pub(crate) pending: Queue<0>,
     pub(crate) not_eliciting: u8,
@@ -125,6 +124,7 @@ pub struct Peer {
     pub(crate) liveness: Liveness,
 
     // Memory.
+    /// The first of the domains; the next free slot while nobody has this one.
     pub(crate) domains: Link,
     pub(crate) domain_quota: Quota,
     pub(crate) send_blocks: Quota,
@@ -161,7 +161,6 @@ pub struct Peer {
 
 impl Slot for Peer {
     const VACANT: Self = Self {
-        next: Link::NONE,
         active: Place::OUT,
         ready: Place::OUT,
         blocked: Place::OUT,
@@ -172,41 +171,29 @@ impl Slot for Peer {
         issued: 0,
         address: Address::NONE,
         is_client: false,
-        own_id: None,
-        their_id: None,
+        own_id: 0,
+        their_id: 0,
+        their_id_len: 0,
         client_half: 0,
         server_half: 0,
         initial_out: 0,
         integrity: Integrity::None,
-        payload: Run::EMPTY,
+        payload: Link::NONE,
         payload_len: 0,
         tries: 0,
         repeat_at: Instant::MAX,
         give_up_at: Instant::MAX,
         accept_due: false,
-        theirs: Theirs {
-            initial: 0,
-            datagram_max: 64,
-            channels: 1,
-            ack_delay: Duration::ZERO,
-            credit: 0,
-            reliable_max: 0,
-            ordered_max: 0,
-            unreliable_max: 0,
-            short_max: 0,
-        },
+        theirs: Theirs::NONE,
         crc_out: SessionCrc::UNUSED,
         crc_in: SessionCrc::UNUSED,
         next_number: 0,
-        acked: 0,
-        any_acked: false,
         skipped: u64::MAX,
-        skip_at: u64::MAX,
+        skip_after: 0,
         sent: SentPackets::NONE,
         rtt: RttEstimator::UNUSED,
         loss: LossDetector::new(),
-        loss_at: None,
-        eliciting_at: Instant::ZERO,
+        loss_at: Instant::MAX,
         window: FixedWindow::new(0),
         pending: Queue::EMPTY,
         not_eliciting: 0,
@@ -251,11 +238,11 @@ impl Slot for Peer {
     };
 
     fn next(&self) -> Link {
-        self.next
+        self.domains
     }
 
     fn set_next(&mut self, next: Link) {
-        self.next = next;
+        self.domains = next;
     }
 }
 
@@ -296,9 +283,19 @@ impl Member<STARVED> for Peer {
 }
 
 impl Peer {
+    /// The largest number that was acknowledged, or the first number.
+    pub(crate) fn acked(&self) -> u64 {
+        self.loss.acked_end().saturating_sub(1).max(self.initial_out.into())
+    }
+
+    /// The number after the largest that was acknowledged, or the first number.
+    pub(crate) fn unacked_from(&self) -> u64 {
+        self.loss.acked_end().max(self.initial_out.into())
+    }
+
     /// The probe timeout of the path now.
     pub(crate) fn probe_timeout(&self) -> Duration {
-        self.rtt.probe_timeout(self.theirs.ack_delay)
+        self.rtt.probe_timeout(self.theirs.ack_delay())
     }
 
     /// When to send a probe, while something is in flight.
@@ -307,8 +304,9 @@ impl Peer {
     /// must be time to be heard before a time-out.
     pub(crate) fn probe_at(&self) -> Instant {
         let longest = self.probe_timeout().max(self.liveness.keep_alive().shr(1));
-        let at = self.loss.probe_at(self.eliciting_at, &self.rtt, self.theirs.ack_delay);
-        at.min(self.eliciting_at + longest)
+        let sent = self.liveness.eliciting_sent();
+        let at = self.loss.probe_at(sent, &self.rtt, self.theirs.ack_delay());
+        at.min(sent + longest)
     }
 
     /// When this session wants attention next, if nothing else happens.
@@ -323,8 +321,8 @@ impl Peer {
                 if let Some(due) = self.acks.due() {
                     at = at.min(due);
                 }
-                if let Some(due) = self.loss_at {
-                    at = at.min(due);
+                if self.loss_at < Instant::MAX {
+                    at = at.min(self.loss_at);
                 } else if !self.sent.is_empty() {
                     at = at.min(self.probe_at());
                 }

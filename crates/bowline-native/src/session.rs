@@ -2,6 +2,8 @@
 
 use bowline_core::{Address, Link};
 
+use bowline_transport::run::Run;
+
 use crate::endpoint::{Endpoint, Freed};
 use crate::peer::Phase;
 use crate::storage::{Need, Storage};
@@ -40,7 +42,7 @@ impl<S: Storage> Endpoint<S> {
         peer.initial_out = self.context.config.initial.unwrap_or(initial);
         if self.context.config.connection_ids {
             let high = u64::from(self.context.random.next_u32()) << self.context.slot_bits;
-            peer.own_id = Some(high as u32 | link.index() as u32);
+            peer.own_id = high as u32 | link.index() as u32;
         }
         self.context.hash.insert(parts.index, &parts.peers, link);
         Some(link)
@@ -65,8 +67,10 @@ impl<S: Storage> Endpoint<S> {
         if needed > parts.memory.pool.available(&peer.send_blocks) {
             return false;
         }
-        peer.payload_len = payload.len() as u16;
-        peer.payload.append(&mut parts.memory.pool, &mut peer.send_blocks, payload)
+        let mut run = Run::EMPTY;
+        let fits = run.append(&mut parts.memory.pool, &mut peer.send_blocks, payload);
+        (peer.payload, peer.payload_len) = (run.front().place().0, payload.len() as u16);
+        fits
     }
 
     /// Gives the slot of a session back that is over (`Peer::is_over`).

@@ -39,9 +39,9 @@ impl Peer {
             self.end(memory, DisconnectReason::TimedOut);
             return;
         }
-        if self.loss_at.is_some_and(|at| at <= now) {
+        if self.loss_at <= now {
             self.detect_lost(memory, now);
-        } else if self.loss_at.is_none() && !self.sent.is_empty() {
+        } else if self.loss_at == Instant::MAX && !self.sent.is_empty() {
             let at = self.probe_at();
             if at <= now {
                 self.loss.on_probe_timeout();

@@ -16,20 +16,27 @@ pub const DELAY_CODE_MAX: u8 = 127;
 /// Tell it of every packet that was accepted ([`Self::on_packet`]), and of every ack block that
 /// goes out ([`Self::on_sent`]). Send an ack by itself at [`Self::due`], and along with anything
 /// else that goes out while one is [`Self::pending`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct AckSchedule {
     /// When the largest packet number arrived.
     largest_at: Instant,
-    /// When the oldest eliciting packet that was not acknowledged must be.
-    due: Option<Instant>,
+    /// When the oldest eliciting packet that was not acknowledged must be; [`Instant::MAX`] if there is
+    /// none, which takes half the room of an `Option`.
+    due: Instant,
     /// Eliciting packets since the last ack, [`ELICITING_MAX`] at most.
     eliciting: u8,
+}
+
+impl Default for AckSchedule {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl AckSchedule {
     /// Nothing has arrived.
     pub const fn new() -> Self {
-        Self { largest_at: Instant::ZERO, due: None, eliciting: 0 }
+        Self { largest_at: Instant::ZERO, due: Instant::MAX, eliciting: 0 }
     }
 
     /// A packet was accepted.
@@ -59,29 +66,29 @@ impl AckSchedule {
         } else {
             Instant::ZERO
         };
-        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+        self.due = self.due.min(at);
     }
 
     /// An ack block went out, alone or along with other frames.
     #[inline]
     pub fn on_sent(&mut self) {
-        self.due = None;
+        self.due = Instant::MAX;
         self.eliciting = 0;
     }
 
     /// When an ack has to be sent even if there is nothing else to send; [`Instant::ZERO`] means
     /// at once.
     #[inline]
-    pub const fn due(&self) -> Option<Instant> {
-        self.due
+    pub fn due(&self) -> Option<Instant> {
+        self.pending().then_some(self.due)
     }
 
     /// Whether anything that asks for an ack arrived since the last one, so that one is worth its
     /// bytes in a packet that is sent anyway. What asks for none is not kept by its sender, who would
     /// learn nothing.
     #[inline]
-    pub const fn pending(&self) -> bool {
-        self.due.is_some()
+    pub fn pending(&self) -> bool {
+        self.due < Instant::MAX
     }
 
     /// How long the packet with the largest number has been here. Meaningless before any was.

@@ -115,7 +115,8 @@ pub struct Reassembly {
     bytes: u32,
     /// How many blocks they hold.
     blocks: u32,
-    deadline: Option<Instant>,
+    /// When the oldest message is too old; [`Instant::MAX`] if there is none.
+    deadline: Instant,
     abandoned: u32,
 }
 
@@ -134,7 +135,7 @@ impl Reassembly {
             count: 0,
             bytes: 0,
             blocks: 0,
-            deadline: None,
+            deadline: Instant::MAX,
             abandoned: 0,
         }
     }
@@ -160,8 +161,8 @@ impl Reassembly {
     }
 
     /// When to call [`Self::expire`] next.
-    pub const fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    pub fn deadline(&self) -> Option<Instant> {
+        (self.deadline < Instant::MAX).then_some(self.deadline)
     }
 
     /// Whether [`Self::insert`] would accept `fragment`, after all others that were checked with
@@ -338,7 +339,10 @@ impl Reassembly {
     }
 
     fn set_deadline(&mut self, mem: &Memory<'_, '_>, limits: &Limits) {
-        self.deadline = self.head.some().map(|oldest| mem.slots[oldest].started() + limits.age);
+        self.deadline = match self.head.some() {
+            Some(oldest) => mem.slots[oldest].started() + limits.age,
+            None => Instant::MAX,
+        };
     }
 }
 

@@ -154,6 +154,11 @@ impl Liveness {
         self.eliciting_sent = now;
     }
 
+    /// When such a packet was sent last, or the session began.
+    pub const fn eliciting_sent(&self) -> Instant {
+        self.eliciting_sent
+    }
+
     /// Whether the peer has been silent for the idle timeout at the attended time `attended`.
     pub fn poll_dead(&self, attended: Instant) -> bool {
         self.dead_at() <= attended

@@ -81,6 +81,12 @@ impl LossDetector {
         self.acked_end.checked_sub(1)
     }
 
+    /// One more than the largest number acknowledged so far; 0 if there is none.
+    #[inline]
+    pub const fn acked_end(&self) -> u64 {
+        self.acked_end
+    }
+
     /// What has become of the unacknowledged packet `number`, sent at `sent_at` (section 6.1).
     pub fn verdict(
         &self,

@@ -11,6 +11,10 @@ use crate::domain::Domain;
 use crate::peer::Peer;
 use crate::reply::Reply;
 
+/// Most answers to strangers that wait to be sent. What comes at once is a burst between two calls of
+/// `poll_transmit`; who gets no answer asks again.
+const REPLIES_MAX: usize = 256;
+
 /// How far a [`Heap`] may grow, and how it is divided.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -110,20 +114,21 @@ impl Heap {
         let limit = self.limits.peers as usize;
         let Some(count) = doubled(self.peers.len(), limit, 4) else { return false };
         let table = count * self.limits.channels as usize;
+        let replies = (count / 4).clamp(16, REPLIES_MAX);
         // All or nothing: only what was reserved for everything is filled.
         let fits = reserve(&mut self.peers, count)
             && reserve(&mut self.table, table)
             && reserve(&mut self.index, count.next_power_of_two() * 2)
             && reserve(&mut self.deadlines, count)
             && reserve(&mut self.places, count)
-            && reserve(&mut self.replies, count.clamp(16, 1024));
+            && reserve(&mut self.replies, replies);
         if fits {
             self.peers.resize_with(count, || Peer::VACANT);
             self.table.resize(table, [Link::NONE; 3]);
             self.index.resize(count.next_power_of_two() * 2, Link::NONE);
             self.deadlines.resize(count, Entry::NONE);
             self.places.resize(count, Schedule::UNPLACED);
-            self.replies.resize_with(count.clamp(16, 1024), || Reply::VACANT);
+            self.replies.resize_with(replies, || Reply::VACANT);
         }
         fits
     }
