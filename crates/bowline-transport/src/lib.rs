@@ -93,6 +93,7 @@
 //! | credit | [`credit`] | what is allowed is promised; windows leave memory to who needs it more; a message of any length gets its credit once there is memory | 1,024 × 80 |
 //! | | | limits may overtake each other | 1,024 × 20 |
 //! | channel scheduler | [`scheduler`] | a queue without doubles; nobody waits for two turns of another; a backlog is shared evenly | 768 × 200 |
+//! | channel shares | [`share`] | a line without budgets is a list sorted by priority and by bytes over weight | 1,024 × 200 |
 //! | liveness | [`liveness`] | the dead are found in time, and no absence of the caller kills the living | 1,280 × 200 |
 //! | bytes in flight | [`congestion`] | the sum of the packets without a fate | 256 × 200 |
 //! | runs of bytes | [`run`] | a run is a queue of bytes; prefixes survive the round trip | 768 × 200 |
@@ -119,6 +120,7 @@ pub mod rtt;
 pub mod run;
 pub mod scheduler;
 pub mod sent;
+pub mod share;
 pub mod unreliable;
 
 /// Four times the usual number of cases, for mechanisms of many states.
