@@ -37,6 +37,11 @@ impl PoolControl {
     pub const fn stride(&self) -> usize {
         self.stride as usize
     }
+
+    /// Bytes of message that one block holds.
+    pub const fn block_len(&self) -> usize {
+        self.stride as usize - LINK_LEN
+    }
 }
 
 /// A view of lent memory as blocks of equal length that can be chained.
@@ -60,7 +65,7 @@ impl<'m> Pool<'m> {
     /// Bytes of message that one block holds.
     #[inline]
     pub fn block_len(&self) -> usize {
-        self.control.stride as usize - LINK_LEN
+        self.control.block_len()
     }
 
     /// Distance between blocks, in bytes.

@@ -1,7 +1,9 @@
 //! What an endpoint may be told.
 
-use bowline_core::Duration;
+use bowline_core::{Duration, PoolControl};
 use bowline_transport::fragments;
+
+use crate::promise::Promise;
 
 pub use bowline_wire::native::Integrity;
 
@@ -129,6 +131,18 @@ impl Config {
             connection_ids: false,
             ..Self::new(application)
         }
+    }
+
+    /// Pool blocks, of `block_len` bytes with the 4 of the pool's own, that each session is promised.
+    ///
+    /// An endpoint takes no memory with fewer than that for each of its sessions.
+    pub const fn blocks_per_peer(&self, block_len: u32) -> u32 {
+        Promise::of(self, PoolControl::new(block_len, 0).block_len()).blocks()
+    }
+
+    /// Records that each session is promised. An endpoint takes no memory with fewer for each.
+    pub const fn records_per_peer(&self) -> u32 {
+        Promise::of(self, 1).records()
     }
 
     /// Lowers what is announced to what memory can hold when all are promised theirs, `common` blocks

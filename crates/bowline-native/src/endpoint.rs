@@ -94,6 +94,12 @@ impl core::fmt::Display for UnknownPeer {
 
 impl core::error::Error for UnknownPeer {}
 
+impl<S> Endpoint<S> {
+    /// Bytes of the endpoint itself, with its storage if it owns that: all the memory it takes besides what the
+    /// storage has elsewhere.
+    pub const BYTES: usize = size_of::<Self>();
+}
+
 impl<S: Storage> Endpoint<S> {
     /// An endpoint for *plain* sessions: neither encrypted nor authenticated, for links where
     /// nobody listens or forges.

@@ -11,6 +11,8 @@ use crate::reply::Reply;
 
 /// Messages in reassembly for which [`Fixed`] has room, per peer.
 const ASSEMBLIES_PER_PEER: usize = 1;
+/// Answers to strangers that can wait in a [`Fixed`].
+const REPLIES: usize = 4;
 
 /// Memory for `PEERS` sessions of `CHANNELS` channels, sized at compile time and fit for a `static`.
 ///
@@ -18,8 +20,8 @@ const ASSEMBLIES_PER_PEER: usize = 1;
 /// ([`crate::ConfigError::MemoryTooSmall`] says how much that is).
 ///
 /// `RECORDS` records of 40 bytes and `BLOCKS` blocks of `BLOCK_LEN` bytes (4 of them overhead) are
-/// shared by all sessions. `size_of::<Fixed<..>>()` is all the memory an endpoint takes besides
-/// [`crate::Endpoint`] itself.
+/// shared by all sessions. [`Fixed::BYTES`] is all the memory an endpoint takes besides [`crate::Endpoint`]
+/// itself.
 #[derive(Debug)]
 pub struct Fixed<
     const PEERS: usize,
@@ -37,7 +39,7 @@ pub struct Fixed<
     index: [[Link; 2]; PEERS],
     deadlines: [Entry; PEERS],
     places: [u32; PEERS],
-    replies: [Reply; 4],
+    replies: [Reply; REPLIES],
     control: Control,
 }
 
@@ -49,6 +51,23 @@ impl<
     const BLOCK_LEN: usize,
 > Fixed<PEERS, CHANNELS, RECORDS, BLOCKS, BLOCK_LEN>
 {
+    /// All the bytes that this memory takes.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// Bytes of that for each session, whatever it has to say.
+    ///
+    /// Records and blocks come on top, [`Self::SHARED_BYTES`], and at most 8 bytes of padding.
+    pub const PEER_BYTES: usize = size_of::<Peer>()
+        + size_of::<[[Domain; 3]; CHANNELS]>()
+        + size_of::<[Assembly; ASSEMBLIES_PER_PEER]>()
+        + size_of::<[[Link; 3]; CHANNELS]>()
+        + size_of::<[Link; 2]>()
+        + size_of::<Entry>()
+        + size_of::<u32>();
+
+    /// Bytes of that which do not depend on how many of anything there are.
+    pub const SHARED_BYTES: usize = size_of::<[Reply; REPLIES]>() + size_of::<Control>();
+
     /// Unused memory.
     pub const fn new() -> Self {
         const { assert!(PEERS > 0 && CHANNELS > 0 && CHANNELS <= 256 && BLOCK_LEN >= 16) };
@@ -62,7 +81,7 @@ impl<
             index: [[Link::NONE; 2]; PEERS],
             deadlines: [Entry::NONE; PEERS],
             places: [Schedule::UNPLACED; PEERS],
-            replies: [Reply::VACANT; 4],
+            replies: [Reply::VACANT; REPLIES],
             control: Control::new(&Capacity {
                 peers: PEERS as u32,
                 domains: (PEERS * CHANNELS * 3) as u32,

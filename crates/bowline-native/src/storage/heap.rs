@@ -2,18 +2,21 @@
 
 use alloc::vec::Vec;
 
-use bowline_core::{Entry, Link, Schedule, Slot};
+use bowline_core::{Entry, Link, PoolControl, Schedule, Slot};
 use bowline_transport::fragments::Assembly;
 use bowline_transport::record::Record;
 
 use super::{Capacity, Control, Need, Parts, Slices, Storage};
+use crate::config::Config;
 use crate::domain::Domain;
 use crate::peer::Peer;
+use crate::promise::Promise;
 use crate::reply::Reply;
 
 /// Most answers to strangers that wait to be sent. What comes at once is a burst between two calls of
 /// `poll_transmit`; who gets no answer asks again.
 const REPLIES_MAX: usize = 256;
+const REPLIES_MIN: usize = 16;
 
 /// How far a [`Heap`] may grow, and how it is divided.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +45,87 @@ impl Limits {
             block_len: 1024,
         }
     }
+
+    /// Most of each thing that there may come to be.
+    const fn capacity(&self) -> Capacity {
+        let block_len = if self.block_len < 16 { 16 } else { self.block_len };
+        let blocks = self.bytes / block_len as u64;
+        Capacity {
+            peers: self.peers,
+            domains: self.peers.saturating_mul(3 * self.channels as u32),
+            records: self.records,
+            assemblies: self.peers.saturating_mul(32),
+            blocks: if blocks > 1 << 30 { 1 << 30 } else { blocks as u32 },
+            block_len,
+        }
+    }
+
+    /// Most bytes that a [`Heap`] with these limits ever takes from the allocator: what [`Heap::allocated`]
+    /// answers once everything has grown to its limit.
+    ///
+    /// While something grows, the allocator may need room for its old place as well.
+    pub const fn bytes_max(&self) -> usize {
+        let capacity = self.capacity();
+        let blocks = times(capacity.blocks as usize, capacity.block_len as usize);
+        self.peers_bytes(capacity.peers as usize)
+            .saturating_add(array::<Domain>(capacity.domains))
+            .saturating_add(array::<Record>(capacity.records))
+            .saturating_add(array::<Assembly>(capacity.assemblies))
+            .saturating_add(blocks)
+    }
+
+    /// Bytes taken from the allocator for `count` sessions that have nothing to say, once there is room
+    /// for exactly so many.
+    pub const fn peers_bytes(&self, count: usize) -> usize {
+        let PeerArrays { table, index, replies } = self.peer_arrays(count);
+        let each = size_of::<Peer>() + size_of::<Entry>() + size_of::<u32>();
+        times(count, each)
+            .saturating_add(times(table, size_of::<[Link; 3]>()))
+            .saturating_add(times(index, size_of::<Link>()))
+            .saturating_add(times(replies, size_of::<Reply>()))
+    }
+
+    /// Bytes that a session takes of what all share when it holds everything that it is promised, and
+    /// nothing more: all domains, its reserve for sending, the credit of every channel, a datagram of
+    /// unreliable messages, and a few records.
+    pub const fn promised_bytes(&self, config: &Config) -> usize {
+        let block_len = self.capacity().block_len;
+        let promise = Promise::of(config, PoolControl::new(block_len, 0).block_len());
+        array::<Domain>(promise.domains)
+            .saturating_add(array::<Record>(promise.records()))
+            .saturating_add(times(promise.blocks() as usize, block_len as usize))
+    }
+
+    /// Lengths of what there is once for all sessions, or several times for each.
+    const fn peer_arrays(&self, peers: usize) -> PeerArrays {
+        if peers == 0 {
+            return PeerArrays { table: 0, index: 0, replies: 0 };
+        }
+        PeerArrays {
+            table: times(peers, self.channels as usize),
+            index: times(peers.next_power_of_two(), 2),
+            replies: match peers / 4 {
+                ..REPLIES_MIN => REPLIES_MIN,
+                few @ REPLIES_MIN..REPLIES_MAX => few,
+                _ => REPLIES_MAX,
+            },
+        }
+    }
+}
+
+/// Lengths of a [`Heap`]'s arrays that follow from how many sessions there are.
+struct PeerArrays {
+    table: usize,
+    index: usize,
+    replies: usize,
+}
+
+const fn times(count: usize, len: usize) -> usize {
+    count.saturating_mul(len)
+}
+
+const fn array<T>(count: u32) -> usize {
+    times(count as usize, size_of::<T>())
 }
 
 /// Memory from the allocator, doubling up to its [`Limits`].
@@ -67,16 +151,7 @@ pub struct Heap {
 impl Heap {
     /// No memory yet, ready to grow to `limits`.
     pub const fn new(limits: Limits) -> Self {
-        let block_len = if limits.block_len < 16 { 16 } else { limits.block_len };
-        let blocks = limits.bytes / block_len as u64;
-        let capacity = Capacity {
-            peers: limits.peers,
-            domains: limits.peers.saturating_mul(3 * limits.channels as u32),
-            records: limits.records,
-            assemblies: limits.peers.saturating_mul(32),
-            blocks: if blocks > 1 << 30 { 1 << 30 } else { blocks as u32 },
-            block_len,
-        };
+        let capacity = limits.capacity();
         Self {
             limits,
             peers: Vec::new(),
@@ -113,19 +188,18 @@ impl Heap {
     fn grow_peers(&mut self) -> bool {
         let limit = self.limits.peers as usize;
         let Some(count) = doubled(self.peers.len(), limit, 4) else { return false };
-        let table = count * self.limits.channels as usize;
-        let replies = (count / 4).clamp(16, REPLIES_MAX);
+        let PeerArrays { table, index, replies } = self.limits.peer_arrays(count);
         // All or nothing: only what was reserved for everything is filled.
         let fits = reserve(&mut self.peers, count)
             && reserve(&mut self.table, table)
-            && reserve(&mut self.index, count.next_power_of_two() * 2)
+            && reserve(&mut self.index, index)
             && reserve(&mut self.deadlines, count)
             && reserve(&mut self.places, count)
             && reserve(&mut self.replies, replies);
         if fits {
             self.peers.resize_with(count, || Peer::VACANT);
             self.table.resize(table, [Link::NONE; 3]);
-            self.index.resize(count.next_power_of_two() * 2, Link::NONE);
+            self.index.resize(index, Link::NONE);
             self.deadlines.resize(count, Entry::NONE);
             self.places.resize(count, Schedule::UNPLACED);
             self.replies.resize_with(replies, || Reply::VACANT);

@@ -19,14 +19,26 @@ use bowline_native::{Config, Endpoint, Fixed};
 use input::{Input, keep};
 use outside::lent;
 
+type MemoryFor1 = Fixed<1, 1, 16, 20>;
+type MemoryFor4 = Fixed<4, 1, 64, 80>;
+
 #[cfg(not(feature = "four-peers"))]
 lent! {
-    MEMORY_FOR_1_PEER: Fixed<1, 1, 16, 20> = Fixed::new();
+    MEMORY_FOR_1_PEER: MemoryFor1 = Fixed::new();
 }
 #[cfg(feature = "four-peers")]
 lent! {
-    MEMORY_FOR_4_PEERS: Fixed<4, 1, 64, 80> = Fixed::new();
+    MEMORY_FOR_4_PEERS: MemoryFor4 = Fixed::new();
 }
+
+/// What `Fixed` tells of its bytes holds on this machine, too.
+const _: () = {
+    let one = MemoryFor1::PEER_BYTES + 16 * 40 + 20 * 128 + MemoryFor1::SHARED_BYTES;
+    assert!(one <= MemoryFor1::BYTES && MemoryFor1::BYTES <= one + 8);
+    let four = 4 * MemoryFor4::PEER_BYTES + 64 * 40 + 80 * 128 + MemoryFor4::SHARED_BYTES;
+    assert!(four <= MemoryFor4::BYTES && MemoryFor4::BYTES <= four + 8);
+    assert!(MemoryFor1::BYTES == size_of::<MemoryFor1>());
+};
 
 #[cfg(not(feature = "four-peers"))]
 use MEMORY_FOR_1_PEER as MEMORY;
