@@ -7,16 +7,22 @@
 //! - [`mutant`]: endpoints that are wrong on purpose. The models must tell.
 //! - [`stage`]: endpoints for tests that say themselves what happens.
 //! - [`rogue`]: a peer that speaks the protocol and keeps none of its rules.
+//! - [`allocator`]: an allocator that counts, and refuses when told to.
+//! - [`watched`]: machines whose calls it watches.
+//! - [`load`]: all that endpoints can be asked to do, in great numbers.
 //! - [`soak`]: world after world, for as long as one likes.
 
 extern crate alloc;
 
+pub mod allocator;
+pub mod load;
 pub mod memory;
 pub mod mutant;
 pub mod rogue;
 pub mod scenario;
 pub mod soak;
 pub mod stage;
+pub mod watched;
 pub mod world;
 
 pub use bowline_fuzz::oracle;

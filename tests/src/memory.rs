@@ -3,6 +3,8 @@
 use bowline_core::Duration;
 use bowline_native::{Config, Fixed, Heap, IncompleteLimits, Limits, Need, Parts, Storage};
 
+use crate::allocator::watch;
+
 /// The application number of all endpoints here.
 pub const APPLICATION: u64 = 0xb0_71_1e;
 
@@ -104,7 +106,7 @@ impl Kind {
     }
 }
 
-/// Memory of any kind.
+/// Memory of any kind. What it asks of the allocator is watched ([`crate::allocator`]).
 pub struct Memory(Box<dyn Storage>);
 
 impl Memory {
@@ -126,6 +128,6 @@ impl Storage for Memory {
     }
 
     fn grow(&mut self, need: Need) -> bool {
-        self.0.grow(need)
+        watch(|| self.0.grow(need))
     }
 }

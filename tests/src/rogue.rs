@@ -1,13 +1,13 @@
 //! A peer that speaks the protocol and keeps none of its rules.
 
-use bowline_core::{Address, DropReason, Machine, Received};
-use bowline_native::{Endpoint, Integrity};
+use bowline_core::{Address, DropReason, Instant, Machine, Received};
+use bowline_native::Integrity;
 use bowline_wire::native::{
     AckForm, Direction, Frame, Handshake, PacketHead, Parameters, SessionCrc, VERSION,
 };
 use bowline_wire::{NoRoom, Writer};
 
-use crate::memory::{APPLICATION, Memory};
+use crate::memory::APPLICATION;
 use crate::stage::Stage;
 
 /// A client with a session of its own at a node of a stage.
@@ -50,14 +50,27 @@ impl Rogue {
     pub fn connect(stage: &mut Stage, node: usize, from: &[u8]) -> Self {
         let from = Address::from_raw(from).expect("a short name");
         let now = stage.now();
-        let endpoint = &mut stage.endpoints[node];
-        let client_half = 0x5ee5_0001;
+        let met = Self::meet(&mut stage.endpoints[node], now, from, |_| {});
+        Self { node, ..met.expect("room for a rogue") }
+    }
+
+    /// Shakes hands in all order with an endpoint that serves [`APPLICATION`]; `decide` lets its
+    /// application accept before it is polled. What the endpoint sends to others meanwhile is lost.
+    ///
+    /// Returns nothing if it is not let in.
+    pub fn meet<M: Machine>(
+        machine: &mut M,
+        now: Instant,
+        from: Address,
+        decide: impl FnOnce(&mut M),
+    ) -> Option<Self> {
+        let client_half = 0x5ee5_0001 ^ now.as_micros();
         let application = APPLICATION;
         let hello = Handshake::Hello { version: VERSION, application, client_half, len: 40 };
-        let mut answer = exchange(endpoint, now, from, &hello);
-        let cookie = match Handshake::parse(&answer) {
-            Ok(Handshake::Challenge { cookie, .. }) => cookie,
-            other => panic!("no CHALLENGE: {other:?}"),
+        hand_in(machine, now, from, &hello);
+        let answer = answer(machine, now, from)?;
+        let Ok(Handshake::Challenge { cookie, .. }) = Handshake::parse(&answer) else {
+            return None;
         };
         let connect = Handshake::Connect {
             application,
@@ -66,18 +79,20 @@ impl Rogue {
             parameters: Self::PARAMETERS,
             payload: b"",
         };
-        answer = exchange(endpoint, now, from, &connect);
+        hand_in(machine, now, from, &connect);
+        decide(machine);
+        let answer = self::answer(machine, now, from)?;
         let Ok(Handshake::Accept { server_half, parameters, .. }) = Handshake::parse(&answer)
         else {
-            panic!("no ACCEPT: {answer:02x?}")
+            return None;
         };
-        Self {
-            node,
+        Some(Self {
+            node: usize::MAX,
             from,
             crc: SessionCrc::new(client_half, server_half, Direction::ClientToServer),
             theirs: parameters,
             number: u64::from(Self::INITIAL),
-        }
+        })
     }
 
     /// A packet with the next number and a right checksum around whatever `write` writes.
@@ -118,10 +133,23 @@ impl Rogue {
         ack: AckForm,
         write: impl FnOnce(&mut Writer<'_>) -> Result<(), NoRoom>,
     ) -> Result<(), DropReason> {
-        let mut datagram = self.packet(ack, write);
         let now = stage.now();
-        let from = Received::from(self.from);
-        stage.endpoints[self.node].handle_datagram(now, from, &mut datagram)
+        let datagram = self.packet(ack, write);
+        self.hand_to(&mut stage.endpoints[self.node], now, datagram)
+    }
+
+    /// Hands a packet in at the endpoint that this was met at, or at another.
+    ///
+    /// # Errors
+    ///
+    /// Why it was dropped.
+    pub fn hand_to(
+        &self,
+        machine: &mut impl Machine,
+        now: Instant,
+        mut packet: Vec<u8>,
+    ) -> Result<(), DropReason> {
+        machine.handle_datagram(now, Received::from(self.from), &mut packet)
     }
 
     /// Sends these frames.
@@ -138,21 +166,20 @@ impl Rogue {
     }
 }
 
-/// Hands a handshake datagram in, and returns the first answer.
-fn exchange(
-    endpoint: &mut Endpoint<Memory>,
-    now: bowline_core::Instant,
-    from: Address,
-    handshake: &Handshake<'_>,
-) -> Vec<u8> {
+/// Hands a handshake datagram in.
+fn hand_in(machine: &mut impl Machine, now: Instant, from: Address, handshake: &Handshake<'_>) {
     let mut buf = [0; 1_500];
     let len = handshake.emit(40, &mut buf).expect("it fits");
-    let _ = endpoint.handle_datagram(now, Received::from(from), &mut buf[..len]);
-    loop {
-        let transmit = endpoint.poll_transmit(now, &mut buf).expect("a buffer long enough");
-        let transmit = transmit.expect("an answer");
+    let _ = machine.handle_datagram(now, Received::from(from), &mut buf[..len]);
+}
+
+/// The first answer to `from`. What comes before it is lost.
+fn answer(machine: &mut impl Machine, now: Instant, from: Address) -> Option<Vec<u8>> {
+    let mut buf = [0; 1_500];
+    while let Some(transmit) = machine.poll_transmit(now, &mut buf).expect("a long buffer") {
         if transmit.to == from {
-            return buf[..transmit.len].to_vec();
+            return Some(buf[..transmit.len].to_vec());
         }
     }
+    None
 }
