@@ -91,16 +91,18 @@ fn another_version_is_refused_in_words_that_it_understands() {
     let mut stage = Stage::new(1, &[HEAP], 1, LINK);
     let mut buf = [0; 64];
     let (application, client_half) = (HEAP.config.application, 0x1122_3344_5566_7788);
-    let hello = Handshake::Hello { version: VERSION + 1, application, client_half, len: 0 };
-    let len = hello.emit(40, &mut buf).unwrap();
     let to = stage.net.address(0);
-    stage.mailboxes[0].send(to, &buf[..len]);
-    stage.run_for(Duration::from_secs(1));
-    let letter = stage.mailboxes[0].receive().expect("an answer");
-    let code = RefuseCode::Version;
-    let refuse = Handshake::Refuse { version: VERSION, client_half, code, detail: 0 };
-    assert_eq!(Handshake::parse(&letter.bytes), Ok(refuse));
-    assert_eq!(stage.in_use(0).peers, 0);
+    for version in [VERSION - 1, VERSION + 1] {
+        let hello = Handshake::Hello { version, application, client_half, len: 0 };
+        let len = hello.emit(40, &mut buf).unwrap();
+        stage.mailboxes[0].send(to, &buf[..len]);
+        stage.run_for(Duration::from_secs(1));
+        let letter = stage.mailboxes[0].receive().expect("an answer");
+        let code = RefuseCode::Version;
+        let refuse = Handshake::Refuse { version: VERSION, client_half, code, detail: 0 };
+        assert_eq!(Handshake::parse(&letter.bytes), Ok(refuse));
+        assert_eq!(stage.in_use(0).peers, 0);
+    }
 }
 
 #[test]

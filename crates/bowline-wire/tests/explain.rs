@@ -59,6 +59,110 @@ session packet, 50 bytes
 }
 
 #[test]
+fn a_packet_about_loose_streams() {
+    let datagram = [
+        0x80, 0x07, 0x02, 0x01, 0x00, 0, 1, 0, 0, 0x04, 0x02, 0x07, 0, 0, 0, 9, 0x05, 0xF1, 0x00,
+        0, 0, 0, 5, 0x03, 0x01, 0x61, 0x00, 0xEF, 0x20, 0x03, 0, 0, 1, 0, 0x80, 0x80, 0xAA, 0xBB,
+    ];
+    assert_eq!(
+        explained(&datagram, Some(0), Integrity::None),
+        "\
+session packet, 38 bytes
+   0  80                       flags             no ack block, number of 1 byte
+   1  07                       number            ..07
+   2  02                       type              CREDIT
+   3  01                       stream            1, reliable-unordered
+   4  00                       channel           0
+   5  00 01 00 00              limit             65536
+   9  04                       type              VOID
+  10  02                       stream            2, reliable-latest
+  11  07                       channel           7
+  12  00 00 00 09              offset            9
+  16  05                       length            5
+  17  f1                       type              LOOSE, channel 1, length follows
+  18  00                       what              reliable-unordered, whole messages
+  19  00 00 00 05              offset            5
+  23  03                       length            3
+  24  01                       message length    1
+  25  61                       message           1 byte
+  26  00                       message length    0
+  27  ef                       type              LOOSE, channel follows, to the end
+  28  20                       channel           32
+  29  03                       what              reliable-latest, part of a message
+  30  00 00 01 00              offset            256
+  34  80 80                    back              128: the message begins as far before
+  36  aa bb                    data              2 bytes
+"
+    );
+}
+
+#[test]
+fn what_nobody_may_send_of_loose_streams_is_shown_with_its_fault() {
+    assert_eq!(
+        explained(&[0x80, 7, 0xE0, 0x06, 0, 0, 0, 5, 0, 1], Some(0), Integrity::None),
+        "\
+session packet, 10 bytes
+   0  80                       flags             no ack block, number of 1 byte
+   1  07                       number            ..07
+   2  e0                       type              LOOSE, channel 0, to the end
+   3  06                       what              reliable-unordered, part of a message, reserved bits
+   4  00 00 00 05              offset            5
+   8  00                       back              0: the message begins as far before
+   9  01                       data              1 byte
+  10                           FAULT             reserved bit
+"
+    );
+    assert_eq!(
+        explained(&[0x80, 7, 0x04, 3, 0, 0, 0, 0, 5, 1], Some(0), Integrity::None),
+        "\
+session packet, 10 bytes
+   0  80                       flags             no ack block, number of 1 byte
+   1  07                       number            ..07
+   2  04                       type              VOID
+   3  03                       stream            3, unknown
+   4  00                       channel           0
+   5  00 00 00 05              offset            5
+   9  01                       length            1
+  10                           FAULT             value out of range
+"
+    );
+}
+
+#[test]
+fn the_parameters_of_a_side() {
+    use bowline_wire::native::{Handshake, Parameters};
+    let parameters = Parameters {
+        connection_id: None,
+        initial: 7,
+        integrity: Integrity::Crc32,
+        datagram_max: 1200,
+        channels: 32,
+        ack_delay: 100,
+        idle_timeout_ms: 10_000,
+        credit: 65_536,
+        loose_credit: 16,
+        reliable_max: 1 << 20,
+        ordered_max: 1024,
+        unreliable_max: 1200,
+    };
+    let page = |parameters| {
+        let mut buf = [0; 100];
+        let accept = Handshake::Accept { client_half: 1, server_half: 2, parameters };
+        let len = accept.emit(0, &mut buf).unwrap();
+        explained(&buf[..len], None, Integrity::None)
+    };
+    assert!(page(parameters).contains(
+        "
+  30  c1 00 00                 credit            65536 bytes
+  33  10                       loose_credit      2^16 bytes
+  34  d0 00 00                 reliable_max      1048576 bytes
+"
+    ));
+    let none = Parameters { loose_credit: 0, ..parameters };
+    assert!(page(none).contains("\n  33  00                       loose_credit      none\n"));
+}
+
+#[test]
 fn a_handshake_datagram_with_a_wrong_checksum() {
     let refuse = [5, 2, 0, 0, 0, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 2, 3, 4];
     assert_eq!(

@@ -6,6 +6,7 @@ use bowline_wire::native::{
 use bowline_wire::{NoRoom, Writer, varint};
 
 const MESSAGE_LEN: usize = 32;
+const KEY_LEN: usize = 4;
 /// Up to here everything arrived.
 const LARGEST: u64 = 1000;
 /// Less than 127, so the ack waited for less than 31.75 ms.
@@ -28,8 +29,10 @@ fn overhead(number_len: u8, ack: AckForm, kind: Option<DataKind>) -> Result<usiz
     }
     let Some(kind) = kind else { return Ok(w.len()) };
     DataHead { kind, channel: 0, len: None }.emit(&mut w)?;
-    let (prefix, prefix_len) = varint::encode(MESSAGE_LEN as u32);
+    let key_len = if matches!(kind, DataKind::Loose { latest: true, .. }) { KEY_LEN } else { 0 };
+    let (prefix, prefix_len) = varint::encode((key_len + MESSAGE_LEN) as u32);
     w.bytes(&prefix[..prefix_len])?;
+    w.bytes(&[0; KEY_LEN][..key_len])?;
     w.bytes(&[0; MESSAGE_LEN])?;
     Ok(w.len() - MESSAGE_LEN)
 }
@@ -37,11 +40,14 @@ fn overhead(number_len: u8, ack: AckForm, kind: Option<DataKind>) -> Result<usiz
 #[test]
 fn is_what_the_table_says() {
     let reliable = Some(DataKind::ReliableShort(0));
+    let loose = |latest| Some(DataKind::Loose { latest, offset: 0, back: None });
     for (ack, kind, sum) in [
         (AckForm::None, Some(DataKind::Unreliable), 4),
         (AckForm::None, Some(DataKind::UnreliableOrdered), 4),
         (AckForm::Short, reliable, 6),
         (AckForm::Ranges1, reliable, 8),
+        (AckForm::Short, loose(false), 10),
+        (AckForm::Short, loose(true), 14),
         (AckForm::Ranges1, None, 5),
     ] {
         assert_eq!(overhead(1, ack, kind), Ok(sum), "{ack:?}, {kind:?}");

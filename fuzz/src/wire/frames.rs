@@ -63,7 +63,7 @@ fn check_frame(frame: &Frame<'_>, came: &[u8], is_last: bool) {
     }
     assert!(as_it_came, "{frame:?} did not come as {came:02x?}");
     match *frame {
-        Frame::Unreliable { messages: bytes, .. } => {
+        Frame::Unreliable { messages: bytes, .. } | Frame::Loose { back: None, data: bytes, .. } => {
             let whole: usize = messages(bytes)
                 .map(|message| varint::len(message.len() as u32) + message.len())
                 .sum();
@@ -73,7 +73,7 @@ fn check_frame(frame: &Frame<'_>, came: &[u8], is_last: bool) {
         Frame::Fragment { offset, total, data, .. } => {
             assert!(!data.is_empty() && offset as usize + data.len() <= total as usize);
         }
-        Frame::Reliable { data, .. } => assert!(!data.is_empty()),
+        Frame::Reliable { data, .. } | Frame::Loose { data, .. } => assert!(!data.is_empty()),
         _ => {}
     }
 }

@@ -44,6 +44,13 @@ fn in_range(parameters: &Parameters) {
     assert!(parameters.ack_delay <= 124, "{parameters:?}");
     assert!((100..=varint::MAX).contains(&parameters.idle_timeout_ms), "{parameters:?}");
     assert!((1..=varint::MAX).contains(&parameters.credit), "{parameters:?}");
+    match parameters.loose_credit {
+        0 => assert_eq!(parameters.loose_credit_bytes(), 0),
+        power => {
+            assert!((4..=27).contains(&power), "{parameters:?}");
+            assert_eq!(parameters.loose_credit_bytes(), 1 << power);
+        }
+    }
     for longest in [parameters.reliable_max, parameters.ordered_max, parameters.unreliable_max] {
         assert!(longest <= varint::MAX, "{parameters:?}");
     }

@@ -363,6 +363,33 @@ mod tests {
     }
 
     #[test]
+    fn a_connect_without_payload_fits_the_shortest_link_if_its_lengths_have_three_bytes() {
+        for (longest, len) in [(crate::varint::MAX, 69), ((1 << 21) - 1, 64)] {
+            let parameters = Parameters {
+                connection_id: Some(1),
+                initial: 1,
+                integrity: Integrity::Crc32,
+                datagram_max: u16::MAX,
+                channels: 256,
+                ack_delay: 124,
+                idle_timeout_ms: longest,
+                credit: longest,
+                loose_credit: 27,
+                reliable_max: longest,
+                ordered_max: longest,
+                unreliable_max: longest,
+            };
+            let (cookie, payload) = ([2; COOKIE_LEN], &[][..]);
+            let connect =
+                Handshake::Connect { application: 1, client_half: 2, cookie, parameters, payload };
+            assert_eq!(emitted(&connect, 0).len(), len);
+            let server_half = 3;
+            let accept = Handshake::Accept { client_half: 2, server_half, parameters };
+            assert!(emitted(&accept, 0).len() < len);
+        }
+    }
+
+    #[test]
     fn hello_is_padded_and_query_need_not_be() {
         let hello = Handshake::Hello { version: 2, application: 1, client_half: 2, len: 0 };
         let query = Handshake::Query { application: 1, nonce: 2, len: 0 };
