@@ -63,7 +63,8 @@ fn check_frame(frame: &Frame<'_>, came: &[u8], is_last: bool) {
     }
     assert!(as_it_came, "{frame:?} did not come as {came:02x?}");
     match *frame {
-        Frame::Unreliable { messages: bytes, .. } | Frame::Loose { back: None, data: bytes, .. } => {
+        Frame::Unreliable { messages: bytes, .. }
+        | Frame::Loose { back: None, data: bytes, .. } => {
             let whole: usize = messages(bytes)
                 .map(|message| varint::len(message.len() as u32) + message.len())
                 .sum();
