@@ -209,20 +209,26 @@ impl Line {
         more: bool,
         now: Instant,
     ) {
-        let queued = slots[member].share().is_queued();
+        let (queued, budgets) = (slots[member].share().is_queued(), self.due != FREE);
         if queued {
-            if self.due != FREE {
+            if budgets {
                 self.overtake(slots, member, now);
-                self.due = LOOK;
             }
             self.unlink(slots, member);
         }
         let share = slots[member].share();
         share.charge_budgets(bytes, now);
+        if queued && self.is_empty() {
+            // What it gets while nobody else waits is not late.
+            share.drop_credit(bytes, now);
+        }
         share.pass = share.pass.wrapping_add(share.cost(bytes));
         share.passed = false;
         if queued && more {
             self.insert(slots, member, Standing::In);
+        }
+        if budgets && !self.is_empty() {
+            self.due = LOOK;
         }
     }
 
@@ -264,6 +270,13 @@ impl Line {
             share.pass = pass.wrapping_add(debt as u32);
         }
         self.insert(slots, member, standing);
+        if self.due != FREE
+            && let Some(after) = slots[member].share().next.some()
+        {
+            // It comes behind the minimum that the one after it has just stood back for.
+            let passed = core::mem::take(&mut slots[after].share().passed);
+            slots[member].share().passed = passed;
+        }
     }
 
     /// The pass of who is next of a priority, not counting those that are urgent if others are

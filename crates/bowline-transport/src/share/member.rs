@@ -122,6 +122,16 @@ impl Share {
                 advance(self.min_at, self.min_part, now, bytes, self.rate_min);
         }
     }
+
+    /// `bytes` went at `now`: it is owed nothing before the time that these take at its minimum.
+    pub(super) fn drop_credit(&mut self, bytes: u32, now: Instant) {
+        if self.rate_min != 0 {
+            let (at, part) = advance(now, 0, now, bytes, self.rate_min);
+            if at > self.min_at {
+                (self.min_at, self.min_part) = (at, part);
+            }
+        }
+    }
 }
 
 /// Moves an instant on by the time that `bytes` take at `rate`.
