@@ -48,7 +48,7 @@
 //!
 //! // The packet with them, number 0, arrives.
 //! into.write(&mut pool, &mut blocks, &mut ranges, 0, piece.start, &sent).expect("it is allowed");
-//! assert_eq!(into.head(&pool, into.base(), 1_000), Head::Message { prefix: 1, len: 5 });
+//! assert_eq!(into.head(&pool, ranges.records, into.base(), 1_000), Head::Message { prefix: 1, len: 5 });
 //! let mut message = [0; 5];
 //! into.place(&pool, 1).read(&pool, &mut message);
 //! assert_eq!(&message, b"hello");
@@ -121,6 +121,7 @@ pub mod run;
 pub mod scheduler;
 pub mod sent;
 pub mod share;
+pub mod tickets;
 pub mod unreliable;
 
 /// Four times the usual number of cases, for mechanisms of many states.

@@ -2,9 +2,10 @@
 
 use bowline_core::{Instant, Link, Slot};
 
-/// A packet in flight, a range of a stream, or a note of what can be read; 40 bytes.
+/// A packet in flight, a range of a stream, a note of what can be read, or a
+/// [ticket](crate::tickets) of a message; 40 bytes.
 ///
-/// One type for all three, so that one supply serves all peers, and so that the range of an
+/// One type for all four, so that one supply serves all peers, and so that the range of an
 /// acknowledged or lost packet can move to another list without asking for memory at a moment when
 /// there may be none.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,8 @@ impl Record {
     pub const CLOSE: u16 = 4;
     /// The packet held only the beginning of its range; all of it is to be sent again.
     pub const CUT: u16 = 8;
+    /// Of the range nothing was sent but that it will not be.
+    pub const VOID: u16 = 16;
 }
 
 impl Slot for Record {

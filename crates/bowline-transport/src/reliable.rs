@@ -3,12 +3,13 @@
 //! A message is a length and its bytes in the stream, so a message costs a prefix, a copy and a
 //! cursor step; what is cut into packets is ranges of the stream, whatever messages they hold.
 
+mod extent;
 mod in_stream;
 mod out_stream;
 mod ranges;
 
 pub use self::in_stream::{Head, InStream, Refused};
-pub use self::out_stream::{OutStream, Piece};
+pub use self::out_stream::{Cut, OutStream, Piece};
 pub use self::ranges::Ranges;
 
 #[cfg(test)]

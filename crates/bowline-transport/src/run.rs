@@ -189,6 +189,20 @@ impl Cursor {
         done
     }
 
+    /// Writes along the chain from here on, and moves behind what was written; there is room.
+    pub fn write(&mut self, pool: &mut Pool<'_>, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let here = pool.bytes_mut(self.block, self.pos as usize);
+            let len = copy(here, bytes);
+            if len == 0 && !self.step(pool) {
+                debug_assert!(false, "room was checked");
+                return;
+            }
+            self.pos += len as u32;
+            bytes = bytes.get(len..).unwrap_or_default();
+        }
+    }
+
     /// Moves `len` bytes on.
     pub fn skip(&mut self, pool: &Pool<'_>, mut len: usize) {
         loop {

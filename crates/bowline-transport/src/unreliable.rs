@@ -1,9 +1,12 @@
 //! The two unreliable modes: messages that are sent once, and what arrives of them.
 
-use bowline_core::{Pool, Quota};
+use bowline_core::serial::ahead32;
+use bowline_core::{Pool, Quota, Slots};
 
 use crate::fragments::Cutter;
+use crate::record::Record;
 use crate::run::{Cursor, Run};
+use crate::tickets::{Ends, OnceTickets};
 
 /// Messages of one channel and unreliable mode that wait to be packed.
 #[derive(Clone, Debug)]
@@ -14,6 +17,9 @@ pub struct OutQueue {
     /// The message at the front, if it is being sent in fragments.
     cutter: Option<Cutter>,
     next_id: u16,
+    /// Offset of the first byte in the run: how many there were before it.
+    offset: u32,
+    tickets: OnceTickets,
 }
 
 /// What can be put into the next packet.
@@ -32,7 +38,14 @@ pub enum Next {
 impl OutQueue {
     /// A queue of nothing; the first fragmented message will have the id `first_id`.
     pub const fn new(first_id: u16) -> Self {
-        Self { run: Run::EMPTY, len: 0, cutter: None, next_id: first_id }
+        Self {
+            run: Run::EMPTY,
+            len: 0,
+            cutter: None,
+            next_id: first_id,
+            offset: 0,
+            tickets: OnceTickets::NONE,
+        }
     }
 
     /// Bytes queued, prefixes included.
@@ -43,6 +56,38 @@ impl OutQueue {
     /// Whether something waits.
     pub const fn is_pending(&self) -> bool {
         self.len > 0
+    }
+
+    /// How many bytes were taken out before the first one that waits; wraps.
+    pub const fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// The tickets of its messages, by such numbers of bytes.
+    pub const fn tickets(&mut self) -> &mut OnceTickets {
+        &mut self.tickets
+    }
+
+    /// Drops messages at the front that were given up.
+    pub fn drop_dead(
+        &mut self,
+        pool: &mut Pool<'_>,
+        quota: &mut Quota,
+        records: &mut Slots<'_, Record>,
+        ends: &mut Ends<'_>,
+    ) {
+        while self.cutter.is_none()
+            && let Some(end) = self.tickets.dead_at(records, self.offset)
+        {
+            self.consume(pool, quota, ahead32(end, self.offset).max(0) as usize);
+            self.tickets.on_dropped(records, ends, end);
+        }
+    }
+
+    /// How many bytes wait before the next message that was given up.
+    pub fn alive(&self, records: &Slots<'_, Record>) -> u32 {
+        let dead = self.tickets.dead_after(records, self.offset);
+        dead.map_or(self.len, |dead| dead.wrapping_sub(self.offset).min(self.len))
     }
 
     /// How many more blocks `len` more bytes would take.
@@ -80,11 +125,13 @@ impl OutQueue {
 
     /// What to put into `room` bytes of a packet, when an empty packet has `room_max`.
     ///
-    /// `room` counts what is left for prefixed messages, after the head of their frame.
+    /// `room` counts what is left for prefixed messages, after the head of their frame. Only the first
+    /// `len` bytes are looked at: all, or those that are [`Self::alive`].
     pub fn next(
         &mut self,
         pool: &mut Pool<'_>,
         quota: &mut Quota,
+        len: u32,
         room: usize,
         room_max: usize,
     ) -> Next {
@@ -94,7 +141,7 @@ impl OutQueue {
         if self.cutter.is_some() {
             return Next::Fragment;
         }
-        let (front, len) = (self.run.front(), self.len as usize);
+        let (front, len) = (self.run.front(), len as usize);
         let fit = front.fit(pool, len, room);
         if fit > 0 {
             return Next::Whole(fit);
@@ -135,11 +182,14 @@ impl OutQueue {
         let mut nowhere = Cursor::NONE;
         self.run.consume(pool, quota, len, &mut nowhere);
         self.len = self.len.saturating_sub(len as u32);
+        self.offset = self.offset.wrapping_add(len as u32);
     }
 
-    /// Gives everything back.
+    /// Gives everything back; the tickets must be gone.
     pub fn clear(&mut self, pool: &mut Pool<'_>, quota: &mut Quota) {
+        debug_assert!(self.tickets.is_empty());
         self.run.clear(pool, quota);
+        self.offset = self.offset.wrapping_add(self.len);
         (self.len, self.cutter) = (0, None);
     }
 }
@@ -329,7 +379,7 @@ mod tests {
                     continue;
                 }
                 let room = len.min(room_max);
-                let next = queue.next(&mut pool, &mut quota, room, room_max);
+                let next = queue.next(&mut pool, &mut quota, queue.queued(), room, room_max);
                 prop_assert_eq!(next, waiting.next(room, room_max));
                 match next {
                     Next::Whole(len) => {
@@ -421,9 +471,9 @@ mod tests {
         let (mut pool, mut quota) = (pool(&mut bytes, &mut control), Quota::NONE);
         let mut queue = OutQueue::new(0);
         queue.append(&mut pool, &mut quota, &prefixed(1, 50));
-        assert_eq!(queue.next(&mut pool, &mut quota, 50, 51), Next::Later);
-        assert_eq!(queue.next(&mut pool, &mut quota, 51, 51), Next::Whole(51));
-        assert_eq!(queue.next(&mut pool, &mut quota, 50, 50), Next::Fragment);
+        assert_eq!(queue.next(&mut pool, &mut quota, queue.queued(), 50, 51), Next::Later);
+        assert_eq!(queue.next(&mut pool, &mut quota, queue.queued(), 51, 51), Next::Whole(51));
+        assert_eq!(queue.next(&mut pool, &mut quota, queue.queued(), 50, 50), Next::Fragment);
         assert_eq!(queue.fragment(), Some((0, 0, 50)));
         queue.clear(&mut pool, &mut quota);
         assert_eq!((queue.queued(), queue.fragment()), (0, None));

@@ -1,10 +1,11 @@
 //! The receiving side of a stream.
 
 use bowline_core::serial::{ahead32, expand_offset8};
-use bowline_core::{Link, Pool, Quota};
+use bowline_core::{Link, Pool, Quota, Slots};
 
 use super::Ranges;
 use crate::credit::{Grant, GrantLimits, ReceiveCredit};
+use crate::record::Record;
 use crate::run::{BadPrefix, Cursor};
 
 /// Why a range that arrived was not taken.
@@ -52,6 +53,8 @@ pub struct InStream {
     tail_end: u32,
     /// Ranges beyond `base` that have arrived, in order.
     ahead: Link,
+    /// Ranges that were given up and not passed over yet, in order.
+    skips: Link,
     credit: ReceiveCredit,
     /// Largest number of a packet that brought bytes.
     newest: u64,
@@ -75,6 +78,7 @@ impl InStream {
             tail: Link::NONE,
             tail_end: initial,
             ahead: Link::NONE,
+            skips: Link::NONE,
             credit: ReceiveCredit::new(initial, window),
             newest: 0,
             moved_by: 0,
@@ -148,10 +152,7 @@ impl InStream {
         start: u32,
         data: &[u8],
     ) -> Result<bool, Refused> {
-        self.newest = self.newest.max(number);
-        if number != self.packet {
-            (self.packet, self.packet_base) = (number, self.base);
-        }
+        self.note_packet(number);
         let end = start.wrapping_add(data.len() as u32);
         let old = ahead32(self.base, start).max(0) as usize;
         let Some(data) = data.get(old..).filter(|data| !data.is_empty()) else { return Ok(false) };
@@ -164,11 +165,109 @@ impl InStream {
             let record = &mut ranges.records[link];
             (record.start, record.end) = (end.wrapping_sub(data.len() as u32), end);
             ranges.insert(&mut self.ahead, link);
-            write_at(pool, &mut at, data);
+            at.write(pool, data);
             return Ok(false);
         }
-        write_at(pool, &mut at, data);
+        at.write(pool, data);
         (self.base, self.base_at) = (end, at);
+        self.on_moved(pool, ranges, number);
+        Ok(true)
+    }
+
+    /// Blocks and records that it would take to count `start..end` as arrived, which was given up, or why
+    /// it cannot be.
+    pub fn check_void(
+        &self,
+        pool: &Pool<'_>,
+        start: u32,
+        end: u32,
+    ) -> Result<(usize, usize), Refused> {
+        let (blocks, ahead) = self.check(pool, start, end)?;
+        let passed = ahead32(end, self.base) <= 0 || ahead32(start, self.read) <= 0;
+        Ok((blocks, ahead + usize::from(!passed)))
+    }
+
+    /// Counts `start..end`, whose room was checked, as arrived: it was given up, and is passed over unless
+    /// all of it had arrived before. What was read and not consumed yet must be consumed before.
+    ///
+    /// Returns whether the base moved.
+    pub fn void(
+        &mut self,
+        pool: &mut Pool<'_>,
+        blocks: &mut Quota,
+        ranges: &mut Ranges<'_, '_>,
+        number: u64,
+        start: u32,
+        end: u32,
+    ) -> Result<bool, Refused> {
+        self.note_packet(number);
+        if ahead32(end, self.base) <= 0 {
+            return Ok(false);
+        }
+        self.reach(pool, blocks, end)?;
+        // Messages that were read were not given up, as far as this side goes.
+        let start = if ahead32(self.read, start) > 0 { self.read } else { start };
+        if start != self.read {
+            let link = ranges.records.take(ranges.quota).ok_or(Refused::Full { blocks: 0 })?;
+            (ranges.records[link].start, ranges.records[link].end) = (start, end);
+            ranges.insert(&mut self.skips, link);
+        }
+        if ahead32(start, self.base) > 0 {
+            let link = ranges.records.take(ranges.quota).ok_or(Refused::Full { blocks: 0 })?;
+            (ranges.records[link].start, ranges.records[link].end) = (start, end);
+            ranges.insert(&mut self.ahead, link);
+            return Ok(false);
+        }
+        self.base_at.skip(pool, ahead32(end, self.base) as usize);
+        self.base = end;
+        self.on_moved(pool, ranges, number);
+        if start == self.read {
+            self.consume(pool, blocks, ahead32(end, start) as usize);
+            self.credit.on_incomplete(self.read.wrapping_add(1));
+        }
+        self.pass(pool, blocks, ranges);
+        Ok(true)
+    }
+
+    /// Passes over what was given up, if that is what comes next. To be called before a message is looked
+    /// for behind others that were consumed.
+    #[inline]
+    pub fn pass(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, ranges: &mut Ranges<'_, '_>) {
+        while let Some(link) = self.skips.some() {
+            let Record { start, end, next, .. } = ranges.records[link];
+            if ahead32(start, self.read) > 0 || ahead32(end, self.base) > 0 {
+                break;
+            }
+            self.skips = next;
+            ranges.give(link);
+            let rest = ahead32(end, self.read);
+            if rest > 0 {
+                self.consume(pool, blocks, rest as usize);
+                self.credit.on_incomplete(self.read.wrapping_add(1));
+            }
+        }
+    }
+
+    /// The offset before which messages can be read, if all before `upto` has arrived, and whether
+    /// something that was given up follows.
+    #[inline]
+    pub fn readable_before(&self, records: &Slots<'_, Record>, upto: u32) -> (u32, bool) {
+        match self.skips.some() {
+            Some(link) if ahead32(records[link].start, upto) < 0 => (records[link].start, true),
+            _ => (upto, false),
+        }
+    }
+
+    /// A packet brings something of the stream.
+    fn note_packet(&mut self, number: u64) {
+        self.newest = self.newest.max(number);
+        if number != self.packet {
+            (self.packet, self.packet_base) = (number, self.base);
+        }
+    }
+
+    /// Packet `number` moved the base: what had arrived behind it counts too.
+    fn on_moved(&mut self, pool: &Pool<'_>, ranges: &mut Ranges<'_, '_>, number: u64) {
         self.moved_by = if self.ahead.is_none() { self.moved_by.max(number) } else { self.newest };
         while let Some(link) = self.ahead.some() {
             let record = &ranges.records[link];
@@ -181,7 +280,6 @@ impl InStream {
             self.base_at.skip(pool, more as usize);
             ranges.give(link);
         }
-        Ok(true)
     }
 
     /// Sees to it that blocks reach up to `end`, all or nothing.
@@ -211,10 +309,20 @@ impl InStream {
     ///
     /// Remembers the end of an incomplete message, for [`Self::grant`].
     #[inline]
-    pub fn head(&mut self, pool: &Pool<'_>, upto: u32, len_max: u32) -> Head {
+    pub fn head(
+        &mut self,
+        pool: &Pool<'_>,
+        records: &Slots<'_, Record>,
+        upto: u32,
+        len_max: u32,
+    ) -> Head {
+        let (upto, cut) = self.readable_before(records, upto);
         let left = ahead32(upto, self.read).max(0) as usize;
         match self.front.peek_prefix(pool, left) {
             Err(BadPrefix) => Head::Bad,
+            // It lies partly in what was given up.
+            Ok(None) if cut => Head::Bad,
+            Ok(Some((len, prefix))) if cut && prefix + len > left => Head::Bad,
             Ok(None) => {
                 self.credit.on_incomplete(self.read.wrapping_add(left as u32 + 1));
                 Head::Partial
@@ -277,26 +385,7 @@ impl InStream {
     pub fn clear(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, ranges: &mut Ranges<'_, '_>) {
         pool.give_chain(blocks, self.front.place().0);
         ranges.records.give_list(ranges.quota, self.ahead);
+        ranges.records.give_list(ranges.quota, self.skips);
         *self = Self { credit: self.credit, ..Self::new(self.base, 0) };
-    }
-}
-
-/// Writes along a chain from `at` on, and moves behind what was written.
-fn write_at(pool: &mut Pool<'_>, at: &mut Cursor, mut data: &[u8]) {
-    while !data.is_empty() {
-        let (block, pos) = at.place();
-        let here = pool.bytes_mut(block, pos);
-        let len = crate::run::copy(here, data);
-        if len == 0 {
-            let next = pool.next(block);
-            debug_assert!(next.is_some(), "room was checked");
-            if next.is_none() {
-                return;
-            }
-            *at = Cursor::at(next, 0);
-            continue;
-        }
-        *at = Cursor::at(block, (pos + len) as u32);
-        data = data.get(len..).unwrap_or_default();
     }
 }

@@ -1,11 +1,14 @@
 //! The sending side of a stream.
 
 use bowline_core::serial::ahead32;
-use bowline_core::{Link, Pool, Quota};
+use bowline_core::{Link, Pool, Quota, Slots};
 
 use super::Ranges;
+use super::extent::Extent;
 use crate::credit::SendCredit;
+use crate::record::Record;
 use crate::run::{Cursor, Run};
+use crate::tickets::{Ends, Tickets};
 
 /// What a sender may put into the next packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -16,6 +19,24 @@ pub struct Piece {
     pub len: u32,
     /// Whether they were sent before and lost.
     pub again: bool,
+    /// Whether they were given up: that is to be told instead of sending them.
+    pub void: bool,
+}
+
+/// How a piece of a loose stream goes into a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cut {
+    /// So many bytes of whole messages.
+    Whole(usize),
+    /// A part of a message.
+    Part {
+        /// How far before it the message begins, in bytes.
+        back: u32,
+        /// Its length, in bytes.
+        len: usize,
+    },
+    /// Nothing fits what is left of this packet, and would fit another.
+    Later,
 }
 
 /// The sending side of a stream.
@@ -33,9 +54,18 @@ pub struct OutStream {
     lost: Link,
     /// Ranges beyond `base` that are acknowledged, in order.
     acked: Link,
+    tickets: Tickets,
+    /// In a loose stream, the messages in which `base` and `sent` lie, or that end there, and the one
+    /// that was looked for last.
+    loose: Option<[Extent; 3]>,
 }
 
 impl OutStream {
+    /// An empty loose stream: it is cut between messages, where they are not too long.
+    pub const fn loose(initial: u32, credit: u32) -> Self {
+        Self { loose: Some([Extent::at(initial); 3]), ..Self::new(initial, credit) }
+    }
+
     /// An empty stream whose first byte has the offset `initial`, and that may send `credit` bytes.
     pub const fn new(initial: u32, credit: u32) -> Self {
         Self {
@@ -47,7 +77,25 @@ impl OutStream {
             credit: SendCredit::new(initial, credit),
             lost: Link::NONE,
             acked: Link::NONE,
+            tickets: Tickets::NONE,
+            loose: None,
         }
+    }
+
+    /// The tickets of its messages.
+    #[inline]
+    pub const fn tickets(&mut self) -> &mut Tickets {
+        &mut self.tickets
+    }
+
+    /// Offset of the first byte that was not sent.
+    pub const fn sent(&self) -> u32 {
+        self.sent
+    }
+
+    /// Offset behind the last byte.
+    pub const fn end(&self) -> u32 {
+        self.end
     }
 
     /// Bytes queued or sent and not yet acknowledged in order.
@@ -96,11 +144,16 @@ impl OutStream {
     /// Whether there is something to send now.
     #[inline]
     pub fn is_pending(&self) -> bool {
-        self.lost.is_some() || (self.sent != self.end && self.credit.left(self.sent) > 0)
+        self.lost.is_some()
+            || (self.sent != self.end && self.credit.left(self.sent) > 0)
+            || self.tickets.any_due()
     }
 
-    /// What to send next: what was lost before what is new.
+    /// What to send next: what was given up, what was lost, what is new.
     pub fn peek(&mut self, ranges: &mut Ranges<'_, '_>) -> Option<Piece> {
+        if let Some((start, end)) = self.tickets.first_due(ranges.records) {
+            return Some(self.void(start, end));
+        }
         while let Some(lost) = self.lost.some() {
             if let Some(piece) = self.still_lost(ranges, lost) {
                 return Some(piece);
@@ -109,14 +162,37 @@ impl OutStream {
             ranges.give(lost);
         }
         let len = self.end.wrapping_sub(self.sent).min(self.credit.left(self.sent));
-        (len > 0).then_some(Piece { start: self.sent, len, again: false })
+        if len == 0 {
+            return None;
+        }
+        if let Some((_, end)) = self.tickets.void_at(ranges.records, self.sent) {
+            return Some(self.void(self.sent, end));
+        }
+        let len = self.alive(ranges, self.sent, self.sent.wrapping_add(len));
+        Some(Piece { start: self.sent, len, again: false, void: false })
+    }
+
+    /// What tells that `start..end` was given up, as far as credit goes.
+    const fn void(&self, start: u32, end: u32) -> Piece {
+        let left = self.credit.left(self.sent);
+        let beyond = ahead32(end, self.sent);
+        let end =
+            if beyond > 0 && beyond as u32 > left { self.sent.wrapping_add(left) } else { end };
+        Piece { start, len: end.wrapping_sub(start), again: false, void: true }
+    }
+
+    /// How many bytes from `start` on, and before `end`, were not given up; the first one was not.
+    fn alive(&self, ranges: &Ranges<'_, '_>, start: u32, end: u32) -> u32 {
+        let void = self.tickets.void_after(ranges.records, start);
+        let end = void.filter(|&void| ahead32(void, end) < 0).unwrap_or(end);
+        end.wrapping_sub(start)
     }
 
     /// Takes out the first lost range that is still wanted, to send it in a packet that has no other
     /// record than this one.
     pub fn take_lost(&mut self, ranges: &mut Ranges<'_, '_>) -> Option<Link> {
         let piece = self.peek(ranges)?;
-        let lost = self.lost.some().filter(|_| piece.again)?;
+        let lost = self.lost.some().filter(|_| piece.again && !piece.void)?;
         self.lost = ranges.records[lost].next;
         Some(lost)
     }
@@ -143,9 +219,29 @@ impl OutStream {
             }
             at = acked.next;
         }
-        let len = ahead32(end, start);
+        if ahead32(end, start) > 0
+            && let Some((_, void)) = self.tickets.void_at(ranges.records, start)
+        {
+            ranges.records[lost].start = void;
+            return self.still_lost(ranges, lost);
+        }
         ranges.records[lost].start = start;
-        (len > 0).then_some(Piece { start, len: len as u32, again: true })
+        let len = if ahead32(end, start) > 0 { self.alive(ranges, start, end) } else { 0 };
+        (len > 0).then_some(Piece { start, len, again: true, void: false })
+    }
+
+    /// What is to be sent again of `start..end`, which may have been lost: a part of it that is not
+    /// acknowledged in order, or that it was given up.
+    pub fn again(&self, ranges: &Ranges<'_, '_>, start: u32, end: u32) -> Option<Piece> {
+        let start = if ahead32(self.base, start) > 0 { self.base } else { start };
+        if ahead32(end, start) <= 0 {
+            return None;
+        }
+        if let Some((start, end)) = self.tickets.void_at(ranges.records, start) {
+            return Some(self.void(start, end));
+        }
+        let len = self.alive(ranges, start, end);
+        Some(Piece { start, len, again: true, void: false })
     }
 
     /// Whether a range up to `end` may be sent with a short offset: all that was ever sent, this
@@ -183,12 +279,34 @@ impl OutStream {
         }
     }
 
+    /// Counts it as told that `piece` was given up, as [`Self::peek`] or [`Self::again`] told it.
+    ///
+    /// Whoever calls keeps a record of the range, with [`Record::VOID`](crate::record::Record::VOID).
+    pub fn take_void(&mut self, pool: &Pool<'_>, records: &mut Slots<'_, Record>, piece: Piece) {
+        let end = piece.start.wrapping_add(piece.len);
+        self.tickets.on_void_sent(records, piece.start, end);
+        let beyond = ahead32(end, self.sent);
+        if beyond > 0 {
+            self.cursor = self.cursor.or_front(&self.run);
+            self.cursor.skip(pool, beyond as usize);
+            self.sent = end;
+        }
+    }
+
     /// Copies bytes that were sent before and are not yet given back, from `start` on.
     pub fn copy_range(&self, pool: &Pool<'_>, start: u32, out: &mut [u8]) {
-        let mut cursor = self.run.front();
-        cursor.skip(pool, ahead32(start, self.base).max(0) as usize);
-        let read = cursor.read(pool, out);
+        let read = self.place(pool, start).read(pool, out);
         debug_assert_eq!(read, out.len());
+    }
+
+    /// The place of the byte at `offset`, which is not given back yet.
+    fn place(&self, pool: &Pool<'_>, offset: u32) -> Cursor {
+        if offset == self.sent {
+            return self.cursor.or_front(&self.run);
+        }
+        let mut at = self.run.front();
+        at.skip(pool, ahead32(offset, self.base).max(0) as usize);
+        at
     }
 
     /// Whether the first byte that is not acknowledged lies in `start..end`.
@@ -235,6 +353,7 @@ impl OutStream {
             ranges.give(acked);
         }
         let len = base.wrapping_sub(self.base) as usize;
+        self.pass_messages(pool, base);
         self.base = base;
         self.run.consume(pool, blocks, len, &mut self.cursor);
         len
@@ -242,18 +361,127 @@ impl OutStream {
 
     /// The range of `link` was lost; the record is kept until it is sent again, or given back.
     pub fn on_lost(&mut self, ranges: &mut Ranges<'_, '_>, link: Link) {
-        if ahead32(ranges.records[link].end, self.base) <= 0 {
+        let Record { start, end, flags, .. } = ranges.records[link];
+        if flags & Record::VOID != 0 {
+            self.tickets.on_void_lost(ranges.records, start, end);
+            ranges.give(link);
+        } else if ahead32(end, self.base) <= 0 {
             ranges.give(link);
         } else {
             ranges.insert(&mut self.lost, link);
         }
     }
 
-    /// Gives everything back.
+    /// Ends the messages that are acknowledged, after [`Self::on_acked`] with the range of a record that
+    /// was `acked`.
+    pub fn settle(
+        &mut self,
+        records: &mut Slots<'_, Record>,
+        ends: &mut Ends<'_>,
+        acked: (u32, u32),
+    ) {
+        self.tickets.settle_before(records, ends, self.base);
+        if self.loose.is_none() || ahead32(acked.1, self.base) <= 0 {
+            return;
+        }
+        // Acknowledged ahead of others: in order it does not matter.
+        let mut at = self.acked;
+        while let Some(link) = at.some() {
+            let Record { start, end, next, .. } = records[link];
+            if ahead32(start, acked.0) <= 0 && ahead32(end, acked.0) > 0 {
+                return self.tickets.settle_within(records, ends, start, end);
+            }
+            at = next;
+        }
+    }
+
+    /// Puts another message in the place of one that was not sent; both take the bytes `start..end`.
+    pub fn overwrite(&self, pool: &mut Pool<'_>, start: u32, pieces: &[&[u8]]) {
+        let mut at = self.place(pool, start);
+        pieces.iter().for_each(|piece| at.write(pool, piece));
+    }
+
+    /// How a piece of a loose stream is cut, for `room` bytes of data in this packet and `room_max` in an
+    /// empty one; parts may take `part` bytes in this packet.
+    pub fn cut(
+        &mut self,
+        pool: &Pool<'_>,
+        piece: Piece,
+        room: usize,
+        part: usize,
+        room_max: usize,
+    ) -> Cut {
+        let message = self.message_at(pool, piece);
+        let len = piece.len as usize;
+        if message.start == piece.start {
+            let fit = self.place(pool, piece.start).fit(pool, len, room);
+            if fit > 0 {
+                return Cut::Whole(fit);
+            }
+            let whole = message.len();
+            if whole <= len && whole <= room_max {
+                return Cut::Later;
+            }
+        }
+        let rest = message.end.wrapping_sub(piece.start) as usize;
+        let part = part.min(len).min(rest);
+        if part == 0 {
+            return Cut::Later;
+        }
+        if !piece.again
+            && let Some([_, tip, _]) = &mut self.loose
+        {
+            *tip = message;
+        }
+        Cut::Part { back: piece.start.wrapping_sub(message.start), len: part }
+    }
+
+    /// The message in which a piece begins.
+    fn message_at(&mut self, pool: &Pool<'_>, piece: Piece) -> Extent {
+        let Some([head, tip, last]) = self.loose else { return Extent::at(piece.start) };
+        if !piece.again && tip.holds(piece.start) {
+            return tip;
+        }
+        let mut message = if piece.again {
+            let known = if ahead32(last.start, self.base) >= 0 { last } else { head };
+            if ahead32(known.start, piece.start) <= 0 { known } else { head }
+        } else {
+            // What is new begins where a message does, unless the one before was cut.
+            Extent::at(piece.start)
+        };
+        if ahead32(self.base, message.end) > 0 {
+            message = Extent::at(self.base);
+        }
+        let mut at = self.place(pool, message.end);
+        while ahead32(message.end, piece.start) <= 0
+            && let Some(next) = message.next(pool, &mut at, self.end)
+        {
+            message = next;
+        }
+        if piece.again {
+            self.loose = Some([head, tip, message]);
+        }
+        message
+    }
+
+    /// Finds out in which message `base`, which is to be acknowledged, lies.
+    fn pass_messages(&mut self, pool: &Pool<'_>, base: u32) {
+        let Some([mut head, tip, last]) = self.loose else { return };
+        let mut at = self.place(pool, head.end);
+        while ahead32(head.end, base) < 0
+            && let Some(next) = head.next(pool, &mut at, self.end)
+        {
+            head = next;
+        }
+        self.loose = Some([head, tip, last]);
+    }
+
+    /// Gives everything back; the tickets must be gone.
     pub fn clear(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, ranges: &mut Ranges<'_, '_>) {
         self.run.clear(pool, blocks);
         ranges.records.give_list(ranges.quota, self.lost);
         ranges.records.give_list(ranges.quota, self.acked);
+        debug_assert!(self.tickets.is_empty());
         *self = Self::new(self.end, 0);
     }
 }

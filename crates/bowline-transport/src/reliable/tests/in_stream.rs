@@ -97,7 +97,8 @@ impl World {
         let stream = &mut self.stream;
         assert_eq!(stream.read_offset(), self.initial.wrapping_add(self.read as u32));
         let upto = stream.base();
-        let head = self.memory.with(|pool, _, _| stream.head(pool, upto, 1 << 20));
+        let head =
+            self.memory.with(|pool, _, ranges| stream.head(pool, ranges.records, upto, 1 << 20));
         match whole {
             Some((prefix, len)) if self.read + prefix + len <= base => {
                 assert_eq!(head, Head::Message { prefix, len });
@@ -297,7 +298,7 @@ fn what_is_no_message_is_bad() {
         let (mut memory, mut stream) = receiver();
         let head = memory.with(|pool, blocks, ranges| {
             stream.write(pool, blocks, ranges, 0, 0, bytes).unwrap();
-            stream.head(pool, stream.base(), len_max)
+            stream.head(pool, ranges.records, stream.base(), len_max)
         });
         assert_eq!(head, expected, "{bytes:?}");
     }

@@ -169,8 +169,10 @@ impl World {
         let (stream, text, limits) = (&mut self.stream, &self.text, &self.limits);
         loop {
             let upto = stream.base();
-            let read = self.far.with(|pool, blocks, _| {
-                let Head::Message { prefix, len } = stream.head(pool, upto, 1 << 20) else {
+            let read = self.far.with(|pool, blocks, ranges| {
+                let Head::Message { prefix, len } =
+                    stream.head(pool, ranges.records, upto, 1 << 20)
+                else {
                     stream.grant(pool, blocks, limits);
                     return None;
                 };

@@ -146,10 +146,10 @@ impl World {
     fn expected(&self) -> Option<Piece> {
         if let Some(&start) = self.lost.first() {
             let len = (start..).take_while(|at| self.lost.contains(at)).count() as u32;
-            return Some(Piece { start: self.offset(start), len, again: true });
+            return Some(Piece { start: self.offset(start), len, again: true, void: false });
         }
         let len = self.text.len().min(self.limit).saturating_sub(self.sent) as u32;
-        (len > 0).then_some(Piece { start: self.offset(self.sent), len, again: false })
+        (len > 0).then_some(Piece { start: self.offset(self.sent), len, again: false, void: false })
     }
 
     fn send(&mut self, most: usize) {
