@@ -81,6 +81,7 @@ impl Coded for CancelError {
             Self::UnknownPeer => 0,
             Self::UnknownTag => 1,
             Self::Unsupported => 2,
+            Self::AlreadySent => 3,
         })
     }
 
@@ -89,6 +90,7 @@ impl Coded for CancelError {
             0 => Self::UnknownPeer,
             1 => Self::UnknownTag,
             2 => Self::Unsupported,
+            3 => Self::AlreadySent,
             _ => return None,
         };
         exact(made, code)

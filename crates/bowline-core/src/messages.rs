@@ -13,11 +13,13 @@ pub trait Messages {
     /// [`Event::Writable`] will come.
     fn send(&mut self, now: Instant, to: PeerId, message: Outgoing<'_>) -> Result<(), SendError>;
 
-    /// Withdraws a tagged message that has not ended yet.
+    /// Withdraws a tagged message that has not ended yet; if several have the tag, the oldest of a
+    /// channel and mode. Its outcome is [`Outcome::Cancelled`]. If parts of it were sent already, the
+    /// peer may have received it nevertheless.
     ///
     /// # Errors
     ///
-    /// When there is no such message.
+    /// When there is no such message, or it cannot be withdrawn. Nothing has changed then.
     fn cancel(&mut self, to: PeerId, tag: Tag) -> Result<(), CancelError>;
 
     /// The next thing the application should know.
@@ -390,8 +392,10 @@ impl core::error::Error for SendError {}
 pub enum CancelError {
     /// There is no such session, or it has ended.
     UnknownPeer,
-    /// No message with this tag is under way.
+    /// No message with this tag is under way: there was none, or it has ended.
     UnknownTag,
+    /// It was sent, in a mode that sends once: its outcome will come.
+    AlreadySent,
     /// The protocol, or this version of it, cannot withdraw messages.
     Unsupported,
 }
@@ -401,6 +405,7 @@ impl core::fmt::Display for CancelError {
         f.write_str(match self {
             Self::UnknownPeer => "no such session",
             Self::UnknownTag => "no message with this tag is under way",
+            Self::AlreadySent => "the message was sent already",
             Self::Unsupported => "messages cannot be withdrawn",
         })
     }

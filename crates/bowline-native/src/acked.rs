@@ -5,6 +5,7 @@ use bowline_core::{Duration, Instant, Link};
 use bowline_transport::congestion::Controller;
 use bowline_transport::record::{List, Record};
 use bowline_transport::reliable::Ranges;
+use bowline_transport::tickets::Ends;
 use bowline_wire::native::{ACK_RANGES_MAX, AckBlock, DELAY_UNIT_US, Expanded};
 
 use crate::domain::Lane;
@@ -52,6 +53,8 @@ impl Peer {
         }
         ranges.reverse();
         let mut acked = self.sent.take_acked(&mut memory.records, &ranges);
+        let late = self.sent.late_acks(&ranges);
+        self.statistics.acks_late = self.statistics.acks_late.wrapping_add(late);
         self.loss.on_ack(largest);
         let mut sample = None;
         while let Some(link) = acked.pop_front(&mut memory.records) {
@@ -94,14 +97,23 @@ impl Peer {
     }
 
     fn on_range_acked(&mut self, memory: &mut Memory<'_>, range: Link) {
-        let link = memory.records[range].domain;
-        let lane = link.some().map(|link| &mut memory.domains[link].lane);
-        let Some(Lane::Reliable { out, .. }) = lane else {
-            memory.records.give(&mut self.send_records, range);
-            return;
-        };
+        let Record { domain, start, end, .. } = memory.records[range];
+        let lane = domain.some().map(|link| &mut memory.domains[link].lane);
         let mut ranges = Ranges { records: &mut memory.records, quota: &mut self.send_records };
-        out.on_acked(&mut memory.pool, &mut self.send_blocks, &mut ranges, range);
+        let ends = &mut Ends::new(&mut self.tickets, &mut self.outcomes);
+        match lane {
+            Some(Lane::Reliable { out, .. }) => {
+                out.on_acked(&mut memory.pool, &mut self.send_blocks, &mut ranges, range);
+                if !out.tickets().is_empty() {
+                    out.settle(&mut memory.records, ends, (start, end));
+                }
+            }
+            Some(Lane::Unreliable { out } | Lane::Ordered { out, .. }) => {
+                out.tickets().on_acked(&mut memory.records, ends, start, end);
+                memory.records.give(&mut self.send_records, range);
+            }
+            None => memory.records.give(&mut self.send_records, range),
+        }
     }
 
     /// Finds out which packets are lost by now.
@@ -131,11 +143,12 @@ impl Peer {
     }
 
     /// Whether everything that was queued has been sent and acknowledged.
-    pub(crate) fn is_flushed(&self, memory: &Memory<'_>) -> bool {
+    pub(crate) fn is_flushed(&self, memory: &mut Memory<'_>) -> bool {
         let mut at = self.domains;
         while let Some(link) = at.some() {
-            let domain = &memory.domains[link];
-            if domain.queued() > 0 && !cfg!(bowline_mutant = "lose_last") {
+            let domain = &mut memory.domains[link];
+            if (domain.queued() > 0 || domain.has_tickets()) && !cfg!(bowline_mutant = "lose_last")
+            {
                 return false;
             }
             at = bowline_core::Slot::next(domain);

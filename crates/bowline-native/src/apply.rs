@@ -10,6 +10,7 @@ use crate::domain::Lane;
 use crate::endpoint::Context;
 use crate::note::Note;
 use crate::peer::Peer;
+use crate::read::Held;
 use crate::storage::Memory;
 
 impl Peer {
@@ -39,6 +40,10 @@ impl Peer {
                 Frame::Fragment { channel, ordered, id, offset, total, data } => {
                     let fragment = Fragment { channel, ordered, id, offset, total, data, number };
                     self.on_fragment(memory, &context.config, now, slot, &fragment);
+                }
+                Frame::Void { stream: Stream::Reliable, channel, offset, len } => {
+                    let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
+                    moved |= self.on_void(memory, context, number, link, offset, len);
                 }
                 Frame::Reliable { channel, offset, data } => {
                     let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
@@ -164,6 +169,30 @@ impl Peer {
         moved
     }
 
+    /// Returns whether more of the stream counts as arrived in order.
+    fn on_void(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        number: u64,
+        link: Link,
+        start: u32,
+        len: u32,
+    ) -> bool {
+        if self.held == (Held::Stream { domain: link }) {
+            self.release_held(memory, context);
+        }
+        let domain = &mut memory.domains[link];
+        let Lane::Reliable { stream, .. } = &mut domain.lane else { return false };
+        let ranges = &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
+        let end = start.wrapping_add(len);
+        let (pool, blocks) = (&mut memory.pool, &mut self.stream_blocks);
+        let moved = stream.void(pool, blocks, ranges, number, start, end);
+        debug_assert!(moved.is_ok(), "it was checked");
+        domain.moved |= moved == Ok(true);
+        moved == Ok(true)
+    }
+
     /// Notes and credit for the streams that a packet moved. Only now, since they may take what the other
     /// frames of the packet were promised when it was checked.
     fn on_streams_moved(
@@ -175,10 +204,17 @@ impl Peer {
         body: &[u8],
     ) {
         for frame in frames(body) {
-            let Ok(Frame::Reliable { channel, .. }) = frame else { continue };
+            let (channel, passed) = match frame {
+                Ok(Frame::Reliable { channel, .. }) => (channel, false),
+                Ok(Frame::Void { stream: Stream::Reliable, channel, .. }) => (channel, true),
+                _ => continue,
+            };
             let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
             if core::mem::take(&mut memory.domains[link].moved) {
                 self.on_stream_moved(memory, context, now, link);
+                if passed {
+                    self.grant(memory, context, now, link);
+                }
             }
         }
     }
@@ -198,7 +234,7 @@ impl Peer {
             if !stream.may_be_complete() {
                 return;
             }
-            match stream.head(&memory.pool, upto, context.config.reliable_max) {
+            match stream.head(&memory.pool, &memory.records, upto, context.config.reliable_max) {
                 Head::Message { .. } => {}
                 Head::Partial => return self.grant(memory, context, now, link),
                 Head::Bad => {

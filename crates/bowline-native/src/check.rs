@@ -99,6 +99,10 @@ impl Peer {
                 let fragment = Fragment { channel, ordered, id, offset, total, data, number };
                 self.check_fragment(memory, config, &fragment, plan)
             }
+            Frame::Void { stream: Stream::Reliable, channel, offset, len } => {
+                let link = self.open_for(memory, config, slot, channel, Mode::Reliable)?;
+                check_void(memory, link, offset, len, plan)
+            }
             Frame::Reliable { channel, offset, data } => {
                 let link = self.open_for(memory, config, slot, channel, Mode::Reliable)?;
                 check_stream(memory, link, number, offset, data.len(), plan)
@@ -240,6 +244,19 @@ impl Peer {
     }
 }
 
+/// Checks a range of a stream that was given up.
+fn check_void(
+    memory: &Memory<'_>,
+    link: Link,
+    start: u32,
+    len: u32,
+    plan: &mut Plan,
+) -> Result<(), Failed> {
+    let Lane::Reliable { stream, .. } = &memory.domains[link].lane else { return Ok(()) };
+    let needed = stream.check_void(&memory.pool, start, start.wrapping_add(len));
+    plan.add(needed, memory.pool.blocks_for(len as usize))
+}
+
 /// Checks a range of a stream, whose domain is `link`.
 fn check_stream(
     memory: &Memory<'_>,
@@ -254,19 +271,26 @@ fn check_stream(
         Offset::Long(start) => start,
         Offset::Short(low) => stream.expand(number, low).ok_or(DropReason::Stale)?,
     };
-    let (blocks, records) = match stream.check(&memory.pool, start, start.wrapping_add(len as u32))
-    {
-        Ok(needed) => needed,
-        Err(Refused::OverCredit) => return Err(Failed::Misbehaved),
-        Err(Refused::Full { blocks }) => return Err(Failed::Short(Need::Blocks(blocks))),
-    };
+    let needed = stream.check(&memory.pool, start, start.wrapping_add(len as u32));
     let ahead = ahead32(start, stream.base()).max(0) as usize;
-    let steps = plan.steps + memory.pool.blocks_for(ahead);
-    if plan.steps > 0 && steps > STEPS_MAX {
-        return Err(DropReason::Full.into());
+    plan.add(needed, memory.pool.blocks_for(ahead))
+}
+
+impl Plan {
+    /// Adds what a range of a stream needs, and the blocks to walk over for it.
+    fn add(&mut self, needed: Result<(usize, usize), Refused>, steps: usize) -> Result<(), Failed> {
+        let (blocks, records) = match needed {
+            Ok(needed) => needed,
+            Err(Refused::OverCredit) => return Err(Failed::Misbehaved),
+            Err(Refused::Full { blocks }) => return Err(Failed::Short(Need::Blocks(blocks))),
+        };
+        let steps = self.steps + steps;
+        if self.steps > 0 && steps > STEPS_MAX {
+            return Err(DropReason::Full.into());
+        }
+        self.steps = steps;
+        self.stream_blocks += blocks;
+        self.records += records;
+        Ok(())
     }
-    plan.steps = steps;
-    plan.stream_blocks += blocks;
-    plan.records += records;
-    Ok(())
 }

@@ -51,6 +51,7 @@ impl Peer {
     /// Gives everything back; the session is no more.
     pub(crate) fn vacate(&mut self, memory: &mut Memory<'_>, slot: usize) {
         self.clear_sending(memory);
+        while self.poll_outcome(memory).is_some() {}
         if !cfg!(bowline_mutant = "leak") {
             self.clear_receiving(memory);
         }
@@ -81,6 +82,7 @@ impl Peer {
         while self.pending.pop(&mut memory.domains).is_some() {}
         let mut at = self.domains;
         while let Some(link) = at.some() {
+            self.abandon(memory, link);
             let domain = &mut memory.domains[link];
             at = domain.next();
             self.statistics.bytes_abandoned =
@@ -98,6 +100,7 @@ impl Peer {
         }
         self.loss_at = Instant::MAX;
         self.probe_due = false;
+        self.expire_at = Instant::MAX;
     }
 
     /// Gives back everything that has arrived and was not read.

@@ -54,6 +54,9 @@ pub struct Config {
     pub send_max: u32,
     /// How much of that is set aside for every session, in bytes.
     pub send_reserve: u32,
+    /// Most messages of one peer that have a tag, a time to live or a key, and whose outcome is not told, at
+    /// least 1. Each takes a record.
+    pub tickets_max: u32,
     /// Most bytes of unreliable messages that may wait to be read, per peer.
     pub inbox_max: u32,
     /// What incomplete unreliable messages of one peer may occupy.
@@ -98,6 +101,7 @@ impl Config {
             unreliable_max: 256 * 1024,
             send_max: 20 * 1024 * 1024,
             send_reserve: 4 * 1024,
+            tickets_max: 4096,
             inbox_max: 256 * 1024,
             incomplete: fragments::Limits {
                 messages: 32,
@@ -121,6 +125,7 @@ impl Config {
             unreliable_max: 512,
             send_max: 1536,
             send_reserve: 256,
+            tickets_max: 8,
             inbox_max: 1024,
             incomplete: fragments::Limits {
                 messages: 1,
@@ -187,6 +192,7 @@ impl Config {
             || self.send_max > SEND_MAX_MAX
             || self.send_reserve > self.send_max
             || self.inbox_max == 0
+            || self.tickets_max == 0
         {
             return Err(ConfigError::Memory);
         }

@@ -3,6 +3,7 @@
 use bowline_core::{ChannelId, Link, Mode, Pool, Quota, Slot};
 use bowline_transport::reliable::{InStream, OutStream};
 use bowline_transport::scheduler::{Member, Place};
+use bowline_transport::tickets::Tickets;
 use bowline_transport::unreliable::{OrderFilter, OutQueue};
 
 use crate::config::Config;
@@ -91,6 +92,38 @@ impl Domain {
                 out.append_short_anew(pool, quota, message)
             }
             Lane::Reliable { out, .. } => out.append_short_anew(pool, quota, message),
+        }
+    }
+
+    /// Tickets of messages that may still be withdrawn, and the offset of the first byte not sent.
+    pub(crate) const fn tickets(&mut self) -> (&mut Tickets, u32) {
+        match &mut self.lane {
+            Lane::Unreliable { out } | Lane::Ordered { out, .. } => {
+                let sent = out.offset();
+                (out.tickets().waiting(), sent)
+            }
+            Lane::Reliable { out, .. } => {
+                let sent = out.sent();
+                (out.tickets(), sent)
+            }
+        }
+    }
+
+    /// Offset behind the last byte that waits to be sent.
+    pub(crate) const fn end(&self) -> u32 {
+        match &self.lane {
+            Lane::Unreliable { out } | Lane::Ordered { out, .. } => {
+                out.offset().wrapping_add(out.queued())
+            }
+            Lane::Reliable { out, .. } => out.end(),
+        }
+    }
+
+    /// Whether a message is under way whose outcome is not known.
+    pub(crate) const fn has_tickets(&mut self) -> bool {
+        match &mut self.lane {
+            Lane::Unreliable { out } | Lane::Ordered { out, .. } => !out.tickets().is_empty(),
+            Lane::Reliable { out, .. } => !out.tickets().is_empty(),
         }
     }
 

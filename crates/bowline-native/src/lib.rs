@@ -84,6 +84,7 @@ mod handshake;
 mod index;
 mod lines;
 mod note;
+mod outcome;
 mod packet;
 mod peer;
 mod pieces;

@@ -140,7 +140,7 @@ fn follow_up(parts: &mut Parts<'_>, context: &Context, now: Instant, link: Link)
             let reason = DisconnectReason::TimedOut;
             peer.begin_close(&mut parts.memory, context, now, CloseCause::Application, reason);
         } else if let Some(reason) = peer.finishing
-            && peer.is_flushed(&parts.memory)
+            && peer.is_flushed(&mut parts.memory)
         {
             let reason = DisconnectReason::Closed(reason);
             peer.begin_close(&mut parts.memory, context, now, CloseCause::Application, reason);

@@ -13,6 +13,16 @@ use crate::storage::Memory;
 /// How far the largest number sent may be ahead of the largest acknowledged.
 const UNACKED_MAX: u64 = 60_000;
 
+/// Bytes of a domain that a packet carries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range {
+    pub(crate) domain: Link,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    /// It carries not them but the word that they were given up.
+    pub(crate) void: bool,
+}
+
 /// A packet in the making.
 pub(crate) struct Packet<'b> {
     pub(crate) writer: Writer<'b>,
@@ -107,7 +117,7 @@ impl Peer {
             record.number = packet.number as u32;
             record.at = now;
             record.size = len as u16;
-            record.flags = packet.flags;
+            record.flags |= packet.flags;
             record.reported = packet.reported;
             self.sent.push(&mut memory.records, link);
         }
@@ -132,25 +142,33 @@ impl Peer {
 }
 
 impl Packet<'_> {
-    /// Notes that this packet carries a range of a stream.
+    /// Whether another range can be noted, whatever it is.
+    pub(crate) fn has_room_for_range(&self, records: &Slots<'_, Record>, quota: &Quota) -> bool {
+        self.last_range.is_none() && records[self.record].domain.is_none()
+            || records.available(quota) >= 2
+    }
+
+    /// Notes that this packet carries a range of a stream, or of a queue; or, with [`Record::VOID`], that
+    /// it tells of one given up.
     pub(crate) fn note_range(
         &mut self,
         records: &mut Slots<'_, Record>,
         quota: &mut Quota,
-        domain: Link,
-        start: u32,
-        end: u32,
+        range: Range,
     ) -> bool {
+        let Range { domain, start, end, void } = range;
         let last = if self.last_range.is_some() { self.last_range } else { self.record };
         if last.is_none() {
             return false;
         }
+        let flags = if void { Record::VOID } else { 0 };
         let record = &mut records[last];
         if record.domain.is_none() {
             (record.domain, record.start, record.end) = (domain, start, end);
+            record.flags |= flags;
             return true;
         }
-        if record.domain == domain && record.end == start {
+        if record.domain == domain && record.end == start && record.flags & Record::VOID == flags {
             record.end = end;
             return true;
         }
@@ -161,6 +179,7 @@ impl Packet<'_> {
         let Some(link) = records.take(quota) else { return false };
         let record = &mut records[link];
         (record.domain, record.start, record.end) = (domain, start, end);
+        record.flags = flags;
         if self.last_range.is_some() {
             records[self.last_range].next = link;
         } else {

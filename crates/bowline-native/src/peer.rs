@@ -13,6 +13,7 @@ use bowline_transport::record::List;
 use bowline_transport::rtt::RttEstimator;
 use bowline_transport::scheduler::{Member, Place, Queue};
 use bowline_transport::sent::SentPackets;
+use bowline_transport::tickets::Outcomes;
 use bowline_transport::unreliable::Inbox;
 use bowline_wire::native::{COOKIE_LEN, CloseCause, Integrity, SessionCrc};
 
@@ -133,8 +134,17 @@ pub struct Peer {
     pub(crate) send_records: Quota,
     pub(crate) receive_records: Quota,
     pub(crate) assembly_quota: Quota,
+    pub(crate) tickets: Quota,
     /// After "full": how many blocks the application wants.
     pub(crate) wanted_blocks: u32,
+    /// After "full": whether it wants a ticket.
+    pub(crate) wants_ticket: bool,
+
+    // Messages.
+    /// Outcomes that the application does not know.
+    pub(crate) outcomes: Outcomes,
+    /// The first time to live is over then, or later.
+    pub(crate) expire_at: Instant,
 
     // Events.
     pub(crate) tell_asked: bool,
@@ -220,7 +230,11 @@ impl Slot for Peer {
         send_records: Quota::NONE,
         receive_records: Quota::NONE,
         assembly_quota: Quota::NONE,
+        tickets: Quota::NONE,
         wanted_blocks: 0,
+        wants_ticket: false,
+        outcomes: Outcomes::NONE,
+        expire_at: Instant::MAX,
         tell_asked: false,
         tell_connected: false,
         tell_readable: false,
@@ -329,7 +343,7 @@ impl Peer {
                 if let Some(due) = self.reassembly.deadline() {
                     at = at.min(due);
                 }
-                Some(at)
+                Some(at.min(self.expire_at))
             }
         }
     }

@@ -1,13 +1,14 @@
 //! Messages, fragments and pieces of streams, put into packets.
 
 use bowline_core::Link;
-use bowline_transport::reliable::Ranges;
+use bowline_transport::reliable::{OutStream, Piece, Ranges};
+use bowline_transport::tickets::Ends;
 use bowline_transport::unreliable::Next;
-use bowline_wire::native::{DataHead, DataKind};
+use bowline_wire::native::{DataHead, DataKind, Frame, Stream};
 use bowline_wire::{NoRoom, varint};
 
 use crate::domain::Lane;
-use crate::packet::Packet;
+use crate::packet::{Packet, Range};
 use crate::peer::Peer;
 use crate::storage::Memory;
 
@@ -75,11 +76,22 @@ impl Peer {
         let mut ranges = Ranges { records: &mut memory.records, quota: &mut self.send_records };
         while let Some(piece) = out.peek(&mut ranges) {
             let room = packet.writer.room();
+            if piece.void {
+                if room < VOID_MAX
+                    || !packet.note_range(ranges.records, ranges.quota, range_of(link, piece))
+                {
+                    return Ok(Packed::PacketFull);
+                }
+                out.take_void(&memory.pool, ranges.records, piece);
+                void_frame(Stream::Reliable, channel, piece).emit(false, &mut packet.writer)?;
+                packet.eliciting = true;
+                continue;
+            }
             let Some((kind, len, len_field)) = plan_piece(out, piece, channel, room, others) else {
                 return Ok(Packed::PacketFull);
             };
-            let end = piece.start.wrapping_add(len as u32);
-            if !packet.note_range(ranges.records, ranges.quota, link, piece.start, end) {
+            let range = range_of(link, Piece { len: len as u32, ..piece });
+            if !packet.note_range(ranges.records, ranges.quota, range) {
                 return Ok(Packed::PacketFull);
             }
             DataHead { kind, channel, len: len_field }.emit(&mut packet.writer)?;
@@ -112,6 +124,7 @@ impl Peer {
             Lane::Ordered { out, .. } => (out, true),
             Lane::Reliable { .. } => return Ok(Packed::All),
         };
+        let has_tickets = !out.tickets().is_empty();
         let kind = if ordered { DataKind::UnreliableOrdered } else { DataKind::Unreliable };
         let bare = DataHead { kind, channel, len: None }.len();
         loop {
@@ -119,7 +132,18 @@ impl Peer {
             // What an empty packet holds: this one's, with a longer packet number.
             let room_max = (room + packet.writer.len()).saturating_sub(packet.head_len + 3 + bare);
             let (pool, quota) = (&mut memory.pool, &mut self.send_blocks);
-            match out.next(pool, quota, room.saturating_sub(bare), room_max) {
+            let records = &mut memory.records;
+            let mut ends = Ends::new(&mut self.tickets, &mut self.outcomes);
+            if has_tickets {
+                out.drop_dead(pool, quota, records, &mut ends);
+                // For the range of bytes whose fate decides that of the messages.
+                if !packet.has_room_for_range(records, &self.send_records) {
+                    return Ok(Packed::PacketFull);
+                }
+            }
+            let alive = if has_tickets { out.alive(records) } else { out.queued() };
+            let start = out.offset();
+            match out.next(pool, quota, alive, room.saturating_sub(bare), room_max) {
                 Next::Nothing => return Ok(Packed::All),
                 Next::Later => return Ok(Packed::PacketFull),
                 Next::Whole(len) => {
@@ -131,6 +155,11 @@ impl Peer {
                     out.take_whole(pool, quota, space);
                     packet.writer.advance(len);
                     packet.eliciting = true;
+                    let end = out.offset();
+                    if has_tickets && out.tickets().on_sent(records, end, 0) {
+                        let range = Range { domain: link, start, end, void: false };
+                        packet.note_range(records, &mut self.send_records, range);
+                    }
                     // Without a length the frame is the last one.
                     return Ok(if more { Packed::All } else { Packed::PacketFull });
                 }
@@ -147,6 +176,12 @@ impl Peer {
                         return Ok(Packed::PacketFull);
                     };
                     let len = rest.min(space);
+                    // The prefix of the message, which does not travel, was taken out by now.
+                    let start = out.offset();
+                    let prefix = varint::len(total) as u32;
+                    let new = has_tickets && offset == 0;
+                    let tagged = new && out.tickets().on_sent(records, start, prefix)
+                        || has_tickets && offset > 0;
                     let follow = others || out.queued() as usize > len;
                     let left = space.saturating_sub(len + varint::len(len as u32));
                     let more = follow && left >= PIECE_MIN;
@@ -156,6 +191,10 @@ impl Peer {
                     out.take_fragment(pool, quota, space);
                     packet.writer.advance(len);
                     packet.eliciting = true;
+                    if tagged {
+                        let range = Range { domain: link, start, end: out.offset(), void: false };
+                        packet.note_range(records, &mut self.send_records, range);
+                    }
                     if !more {
                         return Ok(Packed::PacketFull);
                     }
@@ -165,10 +204,23 @@ impl Peer {
     }
 }
 
+/// The longest VOID frame, in bytes.
+const VOID_MAX: usize = 11;
+
+/// Tells that a range of a stream was given up.
+pub(crate) const fn void_frame(stream: Stream, channel: u8, piece: Piece) -> Frame<'static> {
+    Frame::Void { stream, channel, offset: piece.start, len: piece.len }
+}
+
+pub(crate) const fn range_of(domain: Link, piece: Piece) -> Range {
+    let Piece { start, len, void, .. } = piece;
+    Range { domain, start, end: start.wrapping_add(len), void }
+}
+
 /// How a range of a stream goes into `room` bytes: kind of frame, bytes of it, and its length field.
 fn plan_piece(
-    out: &bowline_transport::reliable::OutStream,
-    piece: bowline_transport::reliable::Piece,
+    out: &OutStream,
+    piece: Piece,
     channel: u8,
     room: usize,
     others: bool,

@@ -5,7 +5,7 @@
 
 use bowline_core::serial::ahead32;
 use bowline_core::{ChannelId, Link, Mode, PeerId, Pool};
-use bowline_transport::reliable::Head;
+use bowline_transport::reliable::{Head, Ranges};
 use bowline_transport::run::{Cursor, SHORT_MAX};
 
 use crate::domain::Lane;
@@ -192,12 +192,19 @@ impl Peer {
         let domain = &mut memory.domains[link];
         let channel = domain.channel;
         let Lane::Reliable { stream, .. } = &mut domain.lane else { return None };
-        let left = ahead32(upto, stream.read_offset());
+        let ranges = &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
+        if stream.pass(&mut memory.pool, &mut self.stream_blocks, ranges) {
+            self.grant(memory, context, context.now, link);
+        }
+        let domain = &mut memory.domains[link];
+        let Lane::Reliable { stream, .. } = &mut domain.lane else { return None };
+        let (whole, _) = stream.readable_before(&memory.records, upto);
+        let left = ahead32(whole, stream.read_offset());
         if left <= 0 {
             return None;
         }
         let left = left as usize;
-        match stream.head(&memory.pool, upto, context.config.reliable_max) {
+        match stream.head(&memory.pool, &memory.records, upto, context.config.reliable_max) {
             Head::Message { prefix, len } => {
                 let at = stream.place(&memory.pool, prefix);
                 let found = Found { channel, mode: Mode::Reliable, at, len };
@@ -233,7 +240,7 @@ impl Peer {
     }
 
     /// Gives back what the application has read, the last message included.
-    fn release_held(&mut self, memory: &mut Memory<'_>, context: &Context) {
+    pub(crate) fn release_held(&mut self, memory: &mut Memory<'_>, context: &Context) {
         let taken = core::mem::replace(&mut self.run, ReadRun::NONE).taken;
         match core::mem::replace(&mut self.held, Held::Nothing) {
             Held::Nothing => {}

@@ -1,15 +1,17 @@
 //! Sending again what was lost, or may have been.
 
+use bowline_core::serial::ahead32;
 use bowline_core::{Instant, Link, Slots};
 use bowline_transport::record::Record;
 use bowline_transport::reliable::Ranges;
+use bowline_transport::tickets::Ends;
 use bowline_wire::NoRoom;
-use bowline_wire::native::{DataHead, Frame};
+use bowline_wire::native::{DataHead, Frame, Stream};
 
 use crate::domain::Lane;
-use crate::packet::Packet;
+use crate::packet::{Packet, Range};
 use crate::peer::Peer;
-use crate::pieces::offset_kind;
+use crate::pieces::{offset_kind, range_of, void_frame};
 use crate::storage::Memory;
 
 impl Peer {
@@ -24,20 +26,45 @@ impl Peer {
         self.statistics.probes = self.statistics.probes.wrapping_add(1);
         let domains = &memory.domains;
         // What its stream waits for, since nothing else may find room at the other side.
-        let is_first = |records: &Slots<'_, Record>, link: Link| {
+        let first = |records: &Slots<'_, Record>, link: Link| {
             let mut at = Some(link);
-            while let Some(range) = at.map(|link| records[link]) {
+            while let Some(link_of_range) = at {
+                let range = &records[link_of_range];
                 let lane = range.domain.some().map(|link| &domains[link].lane);
                 if let Some(Lane::Reliable { out, .. }) = lane
                     && out.is_first(range.start, range.end)
                 {
-                    return true;
+                    return Some(link_of_range);
                 }
-                at = if at == Some(link) { range.more } else { range.next }.some();
+                at = if link_of_range == link { range.more } else { range.next }.some();
             }
-            false
+            None
         };
-        let Some(oldest) = self.sent.pop_wanted(&mut memory.records, is_first) else {
+        let first = self.sent.find(&memory.records, first);
+        if let Some(fresh) = memory.records.take(&mut self.send_records) {
+            let Some(first) = first else {
+                memory.records.give(&mut self.send_records, fresh);
+                self.ping_due = true;
+                return self.write_frames(memory, now, packet);
+            };
+            // From now on it is this packet that answers for the range.
+            let Record { domain, start, end, .. } = memory.records[first];
+            let record = &mut memory.records[fresh];
+            (record.domain, record.start, record.end) = (domain, start, end);
+            memory.records[first].domain = Link::NONE;
+            return self.write_range(memory, now, packet, fresh);
+        }
+        let is_wanted = |records: &Slots<'_, Record>, link: Link| {
+            let mut at = records[link].more;
+            while let Some(more) = at.some().filter(|_| first != Some(link)) {
+                if first == Some(more) {
+                    break;
+                }
+                at = records[more].next;
+            }
+            first == Some(link) || at.is_some()
+        };
+        let Some(oldest) = self.sent.pop_wanted(&mut memory.records, is_wanted) else {
             self.ping_due = true;
             return self.write_frames(memory, now, packet);
         };
@@ -79,65 +106,93 @@ impl Peer {
         oldest: Link,
     ) -> Result<(), NoRoom> {
         let old = memory.records[oldest];
-        memory.records[oldest] = Record { more: Link::NONE, domain: Link::NONE, ..old };
+        memory.records[oldest] = Record { more: Link::NONE, domain: Link::NONE, flags: 0, ..old };
         packet.record = oldest;
         packet.eliciting = true;
-        let range = old.domain.some().and_then(|link| {
-            let Lane::Reliable { out, .. } = &memory.domains[link].lane else { return None };
-            let (start, end) = out.unacked(old.start, old.end)?;
-            Some((link, start, end))
-        });
-        let Some((link, start, end)) = range else {
-            self.write_ack(now, packet)?;
-            return Frame::Ping.emit(false, &mut packet.writer);
-        };
-        let domain = &memory.domains[link];
+        let lane = old.domain.some().map(|link| (link, &mut memory.domains[link]));
+        let Some((link, domain)) = lane else { return self.write_ping(now, packet) };
         let channel = domain.channel.0;
-        let Lane::Reliable { out, .. } = &domain.lane else { return Ok(()) };
-        let kind = offset_kind(out.allows_short_offset(end), start);
-        let len = end.wrapping_sub(start) as usize;
+        let Lane::Reliable { out, .. } = &mut domain.lane else {
+            return self.write_ping(now, packet);
+        };
+        let ranges = &mut Ranges { records: &mut memory.records, quota: &mut self.send_records };
+        let Some(piece) = out.again(ranges, old.start, old.end) else {
+            return self.write_ping(now, packet);
+        };
+        let end = piece.start.wrapping_add(piece.len);
+        let range = range_of(link, piece);
+        if piece.void {
+            out.take_void(&memory.pool, &mut memory.records, piece);
+            packet.note_range(&mut memory.records, &mut self.send_records, range);
+            void_frame(Stream::Reliable, channel, piece).emit(false, &mut packet.writer)?;
+            return self.leave_rest(memory, packet, link, end, old.end);
+        }
+        let kind = offset_kind(out.allows_short_offset(end), piece.start);
+        let len = piece.len as usize;
         let head = DataHead { kind, channel, len: None };
         if head.len() + len + 16 <= packet.writer.room() {
             self.write_ack(now, packet)?;
         }
         let room = packet.writer.room().saturating_sub(head.len());
         let len = len.min(room);
-        let cut = start.wrapping_add(len as u32);
+        let cut = piece.start.wrapping_add(len as u32);
         head.emit(&mut packet.writer)?;
         let space = packet.writer.tail_mut().get_mut(..len).ok_or(NoRoom)?;
-        out.copy_range(&memory.pool, start, space);
+        let Lane::Reliable { out, .. } = &memory.domains[link].lane else { return Ok(()) };
+        out.copy_range(&memory.pool, piece.start, space);
         packet.writer.advance(len);
         self.statistics.bytes_resent += len as u64;
-        let record = &mut memory.records[oldest];
-        (record.domain, record.start, record.end) = (link, start, cut);
-        if cut != end {
-            // The rest waits for a record of its own; without one it rides on this packet's fate.
-            if let Some(rest) = memory.records.take(&mut self.send_records) {
-                let record = &mut memory.records[rest];
-                (record.domain, record.start, record.end) = (link, cut, end);
-                self.on_range_lost(memory, rest);
-            } else {
-                memory.records[oldest].end = end;
-                packet.flags |= Record::CUT;
-            }
+        let range = Range { end: cut, ..range };
+        packet.note_range(&mut memory.records, &mut self.send_records, range);
+        self.leave_rest(memory, packet, link, cut, old.end)
+    }
+
+    /// What lies between `cut` and `end` was in flight too, and does not fit this packet.
+    fn leave_rest(
+        &mut self,
+        memory: &mut Memory<'_>,
+        packet: &mut Packet<'_>,
+        domain: Link,
+        cut: u32,
+        end: u32,
+    ) -> Result<(), NoRoom> {
+        if ahead32(end, cut) <= 0 {
+            return Ok(());
+        }
+        // It waits for a record of its own; without one it rides on this packet's fate.
+        if let Some(rest) = memory.records.take(&mut self.send_records) {
+            let record = &mut memory.records[rest];
+            (record.domain, record.start, record.end) = (domain, cut, end);
+            self.on_range_lost(memory, rest);
+        } else {
+            memory.records[packet.record].end = end;
+            packet.flags |= Record::CUT;
         }
         Ok(())
     }
 
+    fn write_ping(&mut self, now: Instant, packet: &mut Packet<'_>) -> Result<(), NoRoom> {
+        self.write_ack(now, packet)?;
+        Frame::Ping.emit(false, &mut packet.writer)
+    }
+
     /// The range of a lost packet goes back to its stream.
     pub(crate) fn on_range_lost(&mut self, memory: &mut Memory<'_>, range: Link) {
-        let link = memory.records[range].domain;
-        let lane = link.some().map(|link| &mut memory.domains[link].lane);
-        let Some(Lane::Reliable { out, .. }) = lane else {
-            memory.records.give(&mut self.send_records, range);
-            return;
-        };
-        out.on_lost(
-            &mut Ranges { records: &mut memory.records, quota: &mut self.send_records },
-            range,
-        );
-        if out.is_pending() {
-            self.pending.push_front(&mut memory.domains, link);
+        let Record { domain: link, start, end, .. } = memory.records[range];
+        match link.some().map(|link| &mut memory.domains[link].lane) {
+            Some(Lane::Reliable { out, .. }) => {
+                let (records, quota) = (&mut memory.records, &mut self.send_records);
+                out.on_lost(&mut Ranges { records, quota }, range);
+                if out.is_pending() {
+                    self.pending.push_front(&mut memory.domains, link);
+                }
+            }
+            Some(Lane::Unreliable { out } | Lane::Ordered { out, .. }) => {
+                let ends = &mut Ends::new(&mut self.tickets, &mut self.outcomes);
+                out.tickets().on_lost(&mut memory.records, ends, start, end);
+                memory.records.give(&mut self.send_records, range);
+            }
+            None => memory.records.give(&mut self.send_records, range),
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) enum Refused {
     Full {
         blocks: u32,
     },
+    /// It has as many messages with an outcome, a deadline or a key as it may.
+    FullOfTickets,
 }
 
 impl From<SendError> for Refused {
@@ -107,15 +109,20 @@ impl Peer {
             .map_err(Refused::Short)?;
         let (bytes, prefix_len) = encode_prefix(len);
         let prefix = bytes.get(..prefix_len).unwrap_or_default();
-        let domain = &mut memory.domains[link];
-        let needed = domain.blocks_needed(&memory.pool, prefix_len + len) as u32;
+        let needed = memory.domains[link].blocks_needed(&memory.pool, prefix_len + len) as u32;
         if needed > 0 {
             self.check_room(&memory.pool, context, needed)?;
         }
+        let ticket = self.take_ticket(memory, context.config.tickets_max, message)?;
+        let domain = &mut memory.domains[link];
+        let start = domain.end();
         let (pool, quota) = (&mut memory.pool, &mut self.send_blocks);
         domain.append(pool, quota, prefix);
         message.pieces.iter().for_each(|piece| domain.append(pool, quota, piece));
-        if domain.is_pending() {
+        if let Some(ticket) = ticket {
+            self.attach(memory, context.now, link, ticket, message, start);
+        }
+        if memory.domains[link].is_pending() {
             self.pending.push(&mut memory.domains, link);
         }
         self.statistics.messages_sent = self.statistics.messages_sent.wrapping_add(1);
@@ -142,7 +149,7 @@ impl Peer {
         if u16::from(message.channel.0) >= self.theirs.channels {
             return Err(SendError::ChannelNotOpen { count: self.theirs.channels });
         }
-        if !message.is_plain() {
+        if message.key.is_some() {
             return Err(SendError::Unsupported);
         }
         let max = self.message_max(context, message.mode).ok_or(SendError::Unsupported)?;

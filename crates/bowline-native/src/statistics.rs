@@ -18,6 +18,8 @@ pub struct PeerStatistics {
     pub datagrams_dropped: u32,
     /// Packets that were taken for lost.
     pub packets_lost: u32,
+    /// Packets that were taken for lost and acknowledged later.
+    pub acks_late: u32,
     /// Bytes of reliable messages that were sent again.
     pub bytes_resent: u64,
     /// Probes sent because nothing was heard in time.
@@ -42,6 +44,7 @@ impl PeerStatistics {
         bytes_received: 0,
         datagrams_dropped: 0,
         packets_lost: 0,
+        acks_late: 0,
         bytes_resent: 0,
         probes: 0,
         messages_sent: 0,

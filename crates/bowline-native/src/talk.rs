@@ -10,7 +10,7 @@ use crate::endpoint::{Endpoint, Freed, UnknownPeer, find};
 use crate::peer::{Peer, Phase};
 use crate::read::Found;
 use crate::send::Refused;
-use crate::storage::Storage;
+use crate::storage::{Memory, Storage};
 
 /// What became of a broadcast.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -31,11 +31,13 @@ impl<S: Storage> Messages for Endpoint<S> {
         self.send_any(now, to, &message)
     }
 
-    fn cancel(&mut self, to: PeerId, _tag: Tag) -> Result<(), CancelError> {
-        match find(&self.storage.parts().peers, to) {
-            Some(_) => Err(CancelError::Unsupported),
-            None => Err(CancelError::UnknownPeer),
-        }
+    fn cancel(&mut self, to: PeerId, tag: Tag) -> Result<(), CancelError> {
+        let mut parts = self.storage.parts();
+        let link = find(&parts.peers, to).ok_or(CancelError::UnknownPeer)?;
+        parts.peers[link].cancel(&mut parts.memory, tag)?;
+        self.freed = Freed::ALL;
+        self.settle(self.context.now, link);
+        Ok(())
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -53,7 +55,7 @@ impl<S: Storage> Messages for Endpoint<S> {
             let mut parts = self.storage.parts();
             let peer = &mut parts.peers[link];
             let id = peer.id(link);
-            let event = peer.poll_event(id);
+            let event = peer.poll_event(&mut parts.memory, id);
             let (more, over) = (peer.tells(), peer.is_over());
             if !more {
                 self.lines.ready.pop(&mut parts.peers);
@@ -63,6 +65,9 @@ impl<S: Storage> Messages for Endpoint<S> {
             }
             if let Some(Event::Connected(_)) = event {
                 self.introduced = Some(link);
+            }
+            if let Some(Event::Outcome(..)) = event {
+                self.freed = Freed::ALL;
             }
             if event.is_some() {
                 return event;
@@ -183,12 +188,13 @@ impl<S: Storage> Endpoint<S> {
                 Err(Refused::Error(error)) => return Err(error),
                 Err(Refused::Short(need)) if self.storage.grow(need) => {}
                 Err(refused) => {
-                    let blocks = match refused {
+                    let mut parts = self.storage.parts();
+                    let peer = &mut parts.peers[link];
+                    peer.wants_ticket = !message.is_plain();
+                    peer.wanted_blocks = match refused {
                         Refused::Full { blocks } => blocks,
                         _ => 1,
                     };
-                    let mut parts = self.storage.parts();
-                    parts.peers[link].wanted_blocks = blocks;
                     self.lines.blocked.push(&mut parts.peers, link);
                     return Err(SendError::Full);
                 }
@@ -224,7 +230,10 @@ impl<S: Storage> Endpoint<S> {
             self.lines.blocked.pop(&mut parts.peers);
             let peer = &mut parts.peers[link];
             let open = matches!(peer.phase, Phase::Open);
-            let room = peer.has_send_room(&parts.memory.pool, &self.context, peer.wanted_blocks);
+            let ticket_room = !peer.wants_ticket
+                || peer.has_ticket_room(&parts.memory, self.context.config.tickets_max);
+            let room = ticket_room
+                && peer.has_send_room(&parts.memory.pool, &self.context, peer.wanted_blocks);
             if open && room {
                 peer.tell_writable = !cfg!(bowline_mutant = "forget_writable");
                 self.lines.tell(&mut parts.peers, link);
@@ -243,11 +252,12 @@ impl Peer {
             || self.tell_connected
             || self.tell_readable
             || self.tell_writable
+            || !self.outcomes.is_empty()
             || self.ended.is_some() && matches!(self.phase, Phase::Closed) && !self.told_ended
     }
 
     /// The next event of this session, in a fixed order.
-    fn poll_event(&mut self, id: PeerId) -> Option<Event> {
+    fn poll_event(&mut self, memory: &mut Memory<'_>, id: PeerId) -> Option<Event> {
         if core::mem::take(&mut self.tell_asked) {
             return Some(Event::Asked(id));
         }
@@ -256,6 +266,9 @@ impl Peer {
         }
         if core::mem::take(&mut self.tell_readable) {
             return Some(Event::Readable(id));
+        }
+        if let Some((tag, outcome)) = self.poll_outcome(memory) {
+            return Some(Event::Outcome(id, tag, outcome));
         }
         if core::mem::take(&mut self.tell_writable) && matches!(self.phase, Phase::Open) {
             return Some(Event::Writable(id));

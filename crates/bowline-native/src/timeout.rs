@@ -55,6 +55,9 @@ impl Peer {
             self.probe_due |= !self.sent.is_empty();
             self.ping_due |= self.sent.is_empty();
         }
+        if self.expire_at <= now {
+            self.expire(memory, now);
+        }
         if self.reassembly.deadline().is_some_and(|at| at <= now) {
             let given_up = self.reassembly.expire(
                 &mut bowline_transport::fragments::Memory {

@@ -111,6 +111,7 @@ pub mod acks;
 pub mod congestion;
 pub mod credit;
 pub mod fragments;
+pub mod late;
 pub mod liveness;
 pub mod loss;
 pub mod receive_window;

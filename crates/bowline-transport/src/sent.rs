@@ -3,6 +3,7 @@
 use bowline_core::serial::ahead32;
 use bowline_core::{Instant, Link, Slots};
 
+use crate::late::LostPackets;
 use crate::loss::{LossDetector, Verdict};
 use crate::record::{List, Record};
 use crate::rtt::RttEstimator;
@@ -16,11 +17,12 @@ pub struct SentPackets {
     list: List,
     /// Sum of the packets' lengths.
     in_flight: u32,
+    lost: LostPackets,
 }
 
 impl SentPackets {
     /// Nothing in flight.
-    pub const NONE: Self = Self { list: List::EMPTY, in_flight: 0 };
+    pub const NONE: Self = Self { list: List::EMPTY, in_flight: 0, lost: LostPackets::NONE };
 
     /// Bytes in flight.
     pub const fn in_flight(&self) -> u32 {
@@ -51,6 +53,23 @@ impl SentPackets {
         Some(link)
     }
 
+    /// What `look` finds in the oldest packet in which it finds anything.
+    pub fn find<T>(
+        &self,
+        records: &Slots<'_, Record>,
+        look: impl Fn(&Slots<'_, Record>, Link) -> Option<T>,
+    ) -> Option<T> {
+        let mut at = self.list.head;
+        while let Some(link) = at.some() {
+            let found = look(records, link);
+            if found.is_some() {
+                return found;
+            }
+            at = records[link].next;
+        }
+        None
+    }
+
     /// Takes the oldest packet out that is `wanted`, or else the oldest, as if lost.
     pub fn pop_wanted(
         &mut self,
@@ -67,6 +86,11 @@ impl SentPackets {
             (before, at) = (link, records[link].next);
         }
         self.pop(records)
+    }
+
+    /// How many of the packets that `ranges` acknowledge had been taken for lost, lately.
+    pub fn late_acks(&mut self, ranges: &[(u64, u64)]) -> u32 {
+        ranges.iter().map(|&(start, end)| self.lost.on_acked(start, end)).sum()
     }
 
     /// Takes out the packets that `ranges` acknowledge, oldest first.
@@ -111,6 +135,7 @@ impl SentPackets {
             let number = largest.wrapping_sub(i64::from(behind) as u64);
             match detector.verdict(number, record.at, now, rtt) {
                 Verdict::Lost => {
+                    self.lost.on_lost(number);
                     self.pop(records);
                     lost.push_back(records, link);
                 }

@@ -7,7 +7,7 @@
 //! tickets, which is a `Full` at `send`.
 
 use bowline_core::serial::ahead32;
-use bowline_core::{Instant, Link, Outcome, Quota, Slots, Tag};
+use bowline_core::{Code, Coded, Instant, Link, Outcome, Quota, Slots, Tag};
 
 use crate::record::{List, Record};
 
@@ -71,27 +71,13 @@ impl Outcomes {
         let ticket = &mut records[link];
         self.head = ticket.more;
         ticket.flags &= !UNTOLD;
-        let told = (Tag(ticket.number), outcome(ticket.size));
+        let outcome = Outcome::from_code(Code::bare(ticket.size as u8)).unwrap_or(Outcome::Closed);
+        let told = (Tag(ticket.number), outcome);
         if ticket.flags & OUT != 0 {
             records.give(quota, link);
         }
         Some(told)
     }
-}
-
-/// All outcomes, by the number they have in a ticket.
-const OUTCOMES: [Outcome; 7] = [
-    Outcome::Acknowledged,
-    Outcome::Lost,
-    Outcome::Expired,
-    Outcome::Superseded,
-    Outcome::Refused,
-    Outcome::Cancelled,
-    Outcome::Closed,
-];
-
-fn outcome(number: u16) -> Outcome {
-    OUTCOMES.get(usize::from(number)).copied().unwrap_or(Outcome::Closed)
 }
 
 /// The newest messages of a lane by key: chains of tickets, since keys are many and memory is not.
@@ -164,7 +150,12 @@ pub struct Ends<'a> {
     pub keys: Option<&'a mut Keys>,
 }
 
-impl Ends<'_> {
+impl<'a> Ends<'a> {
+    /// For a lane without keys.
+    pub const fn new(quota: &'a mut Quota, outcomes: &'a mut Outcomes) -> Self {
+        Self { quota, outcomes, keys: None }
+    }
+
     /// The message has ended, unless it had before.
     fn decide(&mut self, records: &mut Slots<'_, Record>, link: Link, outcome: Outcome) -> bool {
         if records[link].flags & DECIDED != 0 {
@@ -177,7 +168,7 @@ impl Ends<'_> {
         ticket.flags |= DECIDED;
         if ticket.flags & TAGGED != 0 {
             ticket.flags |= UNTOLD;
-            ticket.size = OUTCOMES.iter().position(|&each| each == outcome).unwrap_or(0) as u16;
+            ticket.size = u16::from(outcome.to_code().kind);
             self.outcomes.push(records, link);
         }
         true

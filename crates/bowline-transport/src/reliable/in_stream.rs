@@ -229,10 +229,16 @@ impl InStream {
         Ok(true)
     }
 
-    /// Passes over what was given up, if that is what comes next. To be called before a message is looked
-    /// for behind others that were consumed.
+    /// Passes over what was given up, if that is what comes next, and returns whether it was. To be called
+    /// before a message is looked for behind others that were consumed.
     #[inline]
-    pub fn pass(&mut self, pool: &mut Pool<'_>, blocks: &mut Quota, ranges: &mut Ranges<'_, '_>) {
+    pub fn pass(
+        &mut self,
+        pool: &mut Pool<'_>,
+        blocks: &mut Quota,
+        ranges: &mut Ranges<'_, '_>,
+    ) -> bool {
+        let before = self.read;
         while let Some(link) = self.skips.some() {
             let Record { start, end, next, .. } = ranges.records[link];
             if ahead32(start, self.read) > 0 || ahead32(end, self.base) > 0 {
@@ -246,6 +252,7 @@ impl InStream {
                 self.credit.on_incomplete(self.read.wrapping_add(1));
             }
         }
+        self.read != before
     }
 
     /// The offset before which messages can be read, if all before `upto` has arrived, and whether

@@ -1,0 +1,124 @@
+//! Messages whose outcome is to be told, or that may be given up before they arrive.
+
+use bowline_core::{CancelError, Instant, Link, Mode, Outcome, Outgoing, Slot, Tag};
+use bowline_transport::tickets::{Ends, Request};
+
+use crate::domain::Lane;
+use crate::peer::{Peer, Phase};
+use crate::send::Refused;
+use crate::storage::{Memory, Need};
+
+impl Peer {
+    /// A ticket for a message that needs one: it has a tag, a deadline or a key.
+    pub(crate) fn take_ticket(
+        &mut self,
+        memory: &mut Memory<'_>,
+        tickets_max: u32,
+        message: &Outgoing<'_>,
+    ) -> Result<Option<Link>, Refused> {
+        if message.is_plain() && message.mode != Mode::ReliableLatest {
+            return Ok(None);
+        }
+        let free = memory.records.ledger().available(&self.tickets);
+        if self.tickets.held() >= tickets_max || free == 0 {
+            return Err(Refused::FullOfTickets);
+        }
+        match memory.records.take(&mut self.tickets) {
+            Some(link) => Ok(Some(link)),
+            None => Err(Refused::Short(Need::Record)),
+        }
+    }
+
+    /// Whether another message can have a ticket.
+    pub(crate) fn has_ticket_room(&self, memory: &Memory<'_>, tickets_max: u32) -> bool {
+        self.tickets.held() < tickets_max && memory.records.ledger().available(&self.tickets) > 0
+    }
+
+    /// Gives the ticket to the message that was appended last, from the offset `start` on.
+    pub(crate) fn attach(
+        &mut self,
+        memory: &mut Memory<'_>,
+        now: Instant,
+        domain: Link,
+        ticket: Link,
+        message: &Outgoing<'_>,
+        start: u32,
+    ) {
+        let deadline = message.time_to_live.map_or(Instant::MAX, |time| now + time);
+        let request = Request { tag: message.tag, deadline, key: message.key.unwrap_or(0) };
+        let domain = &mut memory.domains[domain];
+        let end = domain.end();
+        domain.tickets().0.push(&mut memory.records, ticket, &request, start, end);
+        self.expire_at = self.expire_at.min(deadline);
+    }
+
+    /// Withdraws the message with this tag.
+    pub(crate) fn cancel(&mut self, memory: &mut Memory<'_>, tag: Tag) -> Result<(), CancelError> {
+        if !matches!(self.phase, Phase::Open) {
+            return Err(CancelError::UnknownTag);
+        }
+        let (mut error, mut at) = (CancelError::UnknownTag, self.domains);
+        while let Some(link) = at.some() {
+            let domain = &mut memory.domains[link];
+            at = domain.next();
+            if let Lane::Unreliable { out } | Lane::Ordered { out, .. } = &mut domain.lane
+                && out.tickets().is_under_way(&memory.records, tag)
+            {
+                error = CancelError::AlreadySent;
+            }
+            let (tickets, sent) = domain.tickets();
+            let Some(ticket) = tickets.find_tag(&memory.records, tag) else { continue };
+            let ends = &mut Ends::new(&mut self.tickets, &mut self.outcomes);
+            tickets.give_up(&mut memory.records, ends, ticket, Outcome::Cancelled, sent);
+            self.after_giving_up(memory, link);
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    /// Gives up the messages whose time to live is over.
+    pub(crate) fn expire(&mut self, memory: &mut Memory<'_>, now: Instant) {
+        let (mut next, mut at) = (Instant::MAX, self.domains);
+        while let Some(link) = at.some() {
+            let domain = &mut memory.domains[link];
+            at = domain.next();
+            let (tickets, sent) = domain.tickets();
+            if tickets.is_empty() {
+                continue;
+            }
+            let ends = &mut Ends::new(&mut self.tickets, &mut self.outcomes);
+            next = next.min(tickets.expire(&mut memory.records, ends, now, sent));
+            self.after_giving_up(memory, link);
+        }
+        self.expire_at = next;
+    }
+
+    /// What was given up at the front of a queue takes no memory any more; the receiver of a stream is
+    /// to be told.
+    fn after_giving_up(&mut self, memory: &mut Memory<'_>, link: Link) {
+        let domain = &mut memory.domains[link];
+        if let Lane::Unreliable { out } | Lane::Ordered { out, .. } = &mut domain.lane {
+            let ends = &mut Ends::new(&mut self.tickets, &mut self.outcomes);
+            out.drop_dead(&mut memory.pool, &mut self.send_blocks, &mut memory.records, ends);
+        }
+        if domain.is_pending() {
+            self.pending.push(&mut memory.domains, link);
+        }
+    }
+
+    /// Ends all messages of a domain that have not ended: the session does.
+    pub(crate) fn abandon(&mut self, memory: &mut Memory<'_>, link: Link) {
+        let ends = &mut Ends::new(&mut self.tickets, &mut self.outcomes);
+        match &mut memory.domains[link].lane {
+            Lane::Unreliable { out } | Lane::Ordered { out, .. } => {
+                out.tickets().abandon(&mut memory.records, ends);
+            }
+            Lane::Reliable { out, .. } => out.tickets().abandon(&mut memory.records, ends),
+        }
+    }
+
+    /// The next outcome that the application does not know.
+    pub(crate) fn poll_outcome(&mut self, memory: &mut Memory<'_>) -> Option<(Tag, Outcome)> {
+        self.outcomes.pop(&mut memory.records, &mut self.tickets)
+    }
+}
