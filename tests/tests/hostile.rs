@@ -374,7 +374,7 @@ fn whoever_breaks_a_rule_is_shown_out_or_ignored() {
         ),
         (
             "a void",
-            Frame::Void { stream: Stream::Reliable, channel: 0, offset: initial, len: 5 },
+            Frame::Void { stream: Stream::Unordered, channel: 0, offset: initial, len: 5 },
             DropReason::Unexpected,
         ),
         (
