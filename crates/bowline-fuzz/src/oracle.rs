@@ -1,9 +1,9 @@
-//! Models of the three modes, too simple to be wrong in the same way.
+//! Models of the five modes, too simple to be wrong in the same way.
 
 use alloc::collections::BTreeMap;
 use std::collections::HashMap;
 
-use bowline_core::{ChannelId, Mode};
+use bowline_core::{ChannelId, Instant, Mode};
 
 /// One direction of one session. Sessions are numbered by the test.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -58,43 +58,167 @@ impl core::fmt::Display for Violation {
     }
 }
 
+/// The model's name for a message that was sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MessageId(Option<(FlowKey, usize)>);
+
+impl MessageId {
+    /// No message.
+    pub const NONE: Self = Self(None);
+}
+
+/// What a message was sent with, besides its bytes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Terms {
+    /// What it replaces, in [`Mode::ReliableLatest`].
+    pub key: Option<u32>,
+    /// From when on its sender may give it up.
+    pub deadline: Option<Instant>,
+}
+
 /// What was sent and what arrived, of everybody.
+///
+/// Where equal bytes are sent twice in a mode that keeps order, the first of them is taken for the one that
+/// arrives. So messages that may be given up should differ from all others, or a loss may be mistaken.
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
-    flows: BTreeMap<(Direction, ChannelId, Mode), Flow>,
+    flows: BTreeMap<FlowKey, Flow>,
     delivered: u64,
+    now: Instant,
 }
+
+type FlowKey = (Direction, ChannelId, Mode);
 
 /// One channel in one mode of one direction.
-#[derive(Clone, Debug)]
-enum Flow {
-    /// Everything sent, in order; what lies before `next` has been delivered (or, in the
-    /// unreliable-ordered mode, passed over).
-    InOrder { sent: Vec<Vec<u8>>, next: usize },
-    /// For each message, how often it was sent and how often it may still arrive.
-    AnyOrder { sent: HashMap<Vec<u8>, Copies> },
+#[derive(Clone, Debug, Default)]
+struct Flow {
+    /// Everything sent, in order.
+    sent: Vec<Message>,
+    /// Where equal bytes stand in `sent`, for modes without order.
+    places: HashMap<Vec<u8>, Vec<usize>>,
+    /// What lies before has been delivered or passed over, in modes with order.
+    next: usize,
+    /// The newest message of each key that was sent, and that was delivered.
+    newest: BTreeMap<Option<u32>, (usize, Option<usize>)>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Copies {
-    sent: u32,
-    left: u32,
+#[derive(Clone, Debug)]
+struct Message {
+    bytes: Vec<u8>,
+    terms: Terms,
+    delivered: bool,
+    given_up: bool,
+    acked: bool,
+}
+
+impl Message {
+    /// Whether it need not arrive.
+    fn is_optional(&self, now: Instant) -> bool {
+        let expired = self.terms.deadline.is_some_and(|deadline| deadline <= now);
+        !self.acked && (self.given_up || expired)
+    }
 }
 
 impl Flow {
-    fn new(mode: Mode) -> Self {
-        match mode {
-            Mode::Unreliable => Self::AnyOrder { sent: HashMap::new() },
-            _ => Self::InOrder { sent: Vec::new(), next: 0 },
+    fn push(&mut self, mode: Mode, bytes: &[u8], terms: Terms) -> usize {
+        let at = self.sent.len();
+        let bytes = bytes.to_vec();
+        if !keeps_order(mode) {
+            self.places.entry(bytes.clone()).or_default().push(at);
         }
+        if mode == Mode::ReliableLatest {
+            self.newest.entry(terms.key).or_default().0 = at;
+        }
+        let (delivered, given_up, acked) = (false, false, false);
+        self.sent.push(Message { bytes, terms, delivered, given_up, acked });
+        at
     }
 
-    fn knows(&self, message: &[u8]) -> bool {
-        match self {
-            Self::InOrder { sent, .. } => sent.iter().any(|sent| sent == message),
-            Self::AnyOrder { sent } => sent.contains_key(message),
-        }
+    fn knows(&self, bytes: &[u8]) -> bool {
+        self.places.contains_key(bytes) || self.sent.iter().any(|sent| sent.bytes == bytes)
     }
+
+    /// How many messages should have arrived and have not.
+    fn missing(&self, mode: Mode, now: Instant) -> usize {
+        let is_missing = |(at, message): &(usize, &Message)| match mode {
+            Mode::Unreliable => !message.delivered,
+            Mode::UnreliableOrdered => *at >= self.next,
+            Mode::Reliable | Mode::ReliableUnordered => {
+                !message.delivered && !message.is_optional(now)
+            }
+            Mode::ReliableLatest => {
+                let newest = self.newest.get(&message.terms.key).map(|newest| newest.0);
+                !message.delivered && newest == Some(*at) && !message.is_optional(now)
+            }
+        };
+        self.sent.iter().enumerate().filter(is_missing).count()
+    }
+
+    fn judge(&mut self, mode: Mode, bytes: &[u8], now: Instant) -> Result<(), (Wrong, String)> {
+        let at = match mode {
+            Mode::Reliable => self.next_reliable(bytes, now)?,
+            Mode::UnreliableOrdered => self.next_ordered(bytes)?,
+            Mode::Unreliable | Mode::ReliableUnordered => self.any(bytes)?,
+            Mode::ReliableLatest => self.latest(bytes)?,
+        };
+        self.sent[at].delivered = true;
+        Ok(())
+    }
+
+    /// The next one that was not given up.
+    fn next_reliable(&mut self, bytes: &[u8], now: Instant) -> Result<usize, (Wrong, String)> {
+        for (at, message) in self.sent.iter().enumerate().skip(self.next) {
+            if message.bytes == bytes {
+                self.next = at + 1;
+                return Ok(at);
+            }
+            if !message.is_optional(now) {
+                break;
+            }
+        }
+        let next = self.next;
+        let at = self.sent.iter().rposition(|sent| sent.bytes == bytes).ok_or_else(invented)?;
+        let wrong = if at < next { Wrong::Again } else { Wrong::TooEarly };
+        Err((wrong, format!("number {at}, but {next} is next")))
+    }
+
+    /// Of equal messages the first that it can be: that leaves the most to come.
+    fn next_ordered(&mut self, bytes: &[u8]) -> Result<usize, (Wrong, String)> {
+        let next = self.next;
+        let later = self.sent[next..].iter().position(|sent| sent.bytes == bytes);
+        if let Some(later) = later {
+            self.next += later + 1;
+            return Ok(next + later);
+        }
+        let at = self.sent.iter().position(|sent| sent.bytes == bytes).ok_or_else(invented)?;
+        Err((Wrong::Again, format!("number {at}, but {next} is next")))
+    }
+
+    fn any(&self, bytes: &[u8]) -> Result<usize, (Wrong, String)> {
+        let places = self.places.get(bytes).ok_or_else(invented)?;
+        let at = places.iter().copied().find(|at| !self.sent[*at].delivered);
+        at.ok_or_else(|| (Wrong::Again, format!("it was sent {} times", places.len())))
+    }
+
+    /// One of its key that is newer than those delivered.
+    fn latest(&mut self, bytes: &[u8]) -> Result<usize, (Wrong, String)> {
+        let places = self.places.get(bytes).ok_or_else(invented)?;
+        let newer = places.iter().copied().find(|at| {
+            let newest = self.newest.get(&self.sent[*at].terms.key).and_then(|newest| newest.1);
+            newest.is_none_or(|newest| *at > newest)
+        });
+        let at = newer.ok_or_else(|| (Wrong::Again, format!("number {places:?} of its key")))?;
+        self.newest.entry(self.sent[at].terms.key).or_default().1 = Some(at);
+        Ok(at)
+    }
+}
+
+fn keeps_order(mode: Mode) -> bool {
+    matches!(mode, Mode::Reliable | Mode::UnreliableOrdered)
+}
+
+fn invented() -> (Wrong, String) {
+    (Wrong::Invented, "nobody sent it".into())
 }
 
 impl Oracle {
@@ -103,17 +227,58 @@ impl Oracle {
         Self::default()
     }
 
+    /// The time is `now`, which matters to messages with a deadline.
+    pub fn set_now(&mut self, now: Instant) {
+        self.now = now;
+    }
+
     /// The endpoint took `message` to send it.
     pub fn sent(&mut self, direction: Direction, channel: ChannelId, mode: Mode, message: &[u8]) {
-        let flow = self.flows.entry((direction, channel, mode)).or_insert_with(|| Flow::new(mode));
-        match flow {
-            Flow::InOrder { sent, .. } => sent.push(message.to_vec()),
-            Flow::AnyOrder { sent } => {
-                let copies = sent.entry(message.to_vec()).or_default();
-                copies.sent += 1;
-                copies.left += 1;
-            }
+        self.sent_with(direction, channel, mode, message, Terms::default());
+    }
+
+    /// The endpoint took `message` to send it on these terms.
+    pub fn sent_with(
+        &mut self,
+        direction: Direction,
+        channel: ChannelId,
+        mode: Mode,
+        message: &[u8],
+        terms: Terms,
+    ) -> MessageId {
+        let key = (direction, channel, mode);
+        let at = self.flows.entry(key).or_default().push(mode, message, terms);
+        MessageId(Some((key, at)))
+    }
+
+    /// Its sender will not see to it any more that this message arrives. It still may.
+    pub fn given_up(&mut self, id: MessageId) {
+        if let Some(message) = self.message(id) {
+            message.given_up = true;
         }
+    }
+
+    /// Its sender knows that this message has arrived, so it must be delivered, deadline or not.
+    pub fn acknowledged(&mut self, id: MessageId) {
+        if let Some(message) = self.message(id) {
+            message.acked = true;
+        }
+    }
+
+    fn message(&mut self, id: MessageId) -> Option<&mut Message> {
+        let (key, at) = id.0?;
+        self.flows.get_mut(&key)?.sent.get_mut(at)
+    }
+
+    /// Whether equal bytes were sent in this direction, channel and mode before.
+    pub fn knows(
+        &self,
+        direction: Direction,
+        channel: ChannelId,
+        mode: Mode,
+        message: &[u8],
+    ) -> bool {
+        self.flows.get(&(direction, channel, mode)).is_some_and(|flow| flow.knows(message))
     }
 
     /// The other endpoint handed `message` to its application.
@@ -146,64 +311,36 @@ impl Oracle {
         self.delivered
     }
 
-    /// How many reliable messages of this direction have not been delivered.
+    /// How many messages of this direction, in all reliable modes, have not been delivered.
     pub fn reliable_missing(&self, direction: Direction) -> usize {
-        self.missing(direction, |mode| mode == Mode::Reliable)
+        self.missing(direction, Mode::is_reliable)
     }
 
     /// How many messages of this direction, in the modes asked for, have not been delivered. What
-    /// the unreliable-ordered mode passed over does not count.
+    /// the unreliable-ordered mode passed over does not count, nor what was given up, nor what was replaced.
     pub fn missing(&self, direction: Direction, modes: impl Fn(Mode) -> bool) -> usize {
         let flows = self.flows.iter().filter(|((d, _, mode), _)| *d == direction && modes(*mode));
-        flows
-            .map(|(_, flow)| match flow {
-                Flow::InOrder { sent, next } => sent.len() - next,
-                Flow::AnyOrder { sent } => sent.values().map(|copies| copies.left as usize).sum(),
-            })
-            .sum()
+        flows.map(|((.., mode), flow)| flow.missing(*mode, self.now)).sum()
     }
 
-    fn judge(
-        &mut self,
-        key: (Direction, ChannelId, Mode),
-        message: &[u8],
-    ) -> Result<(), (Wrong, String)> {
-        match self.flows.get_mut(&key) {
-            Some(Flow::InOrder { sent, next }) if key.2 == Mode::Reliable => {
-                if sent.get(*next).is_some_and(|sent| sent == message) {
-                    *next += 1;
-                    return Ok(());
-                }
-                if let Some(at) = sent.iter().position(|sent| sent == message) {
-                    let wrong = if at < *next { Wrong::Again } else { Wrong::TooEarly };
-                    return Err((wrong, format!("number {at}, but {next} is next")));
-                }
-            }
-            Some(Flow::InOrder { sent, next }) => {
-                // Of equal messages the first that it can be: that leaves the most to come.
-                if let Some(at) = sent[*next..].iter().position(|sent| sent == message) {
-                    *next += at + 1;
-                    return Ok(());
-                }
-                if let Some(at) = sent.iter().position(|sent| sent == message) {
-                    return Err((Wrong::Again, format!("number {at}, but {next} is next")));
-                }
-            }
-            Some(Flow::AnyOrder { sent }) => {
-                if let Some(copies) = sent.get_mut(message) {
-                    if copies.left == 0 {
-                        return Err((Wrong::Again, format!("it was sent {} times", copies.sent)));
-                    }
-                    copies.left -= 1;
-                    return Ok(());
-                }
-            }
-            None => {}
+    /// How many messages of this direction were acknowledged in a mode without order and not delivered.
+    pub fn acked_missing(&self, direction: Direction) -> usize {
+        let acked = |mode| matches!(mode, Mode::Unreliable | Mode::ReliableUnordered);
+        let flows = self.flows.iter().filter(|((d, _, mode), _)| *d == direction && acked(*mode));
+        flows.flat_map(|(_, flow)| &flow.sent).filter(|sent| sent.acked && !sent.delivered).count()
+    }
+
+    fn judge(&mut self, key: FlowKey, message: &[u8]) -> Result<(), (Wrong, String)> {
+        let now = self.now;
+        let verdict = self.flows.get_mut(&key).map(|flow| flow.judge(key.2, message, now));
+        match verdict {
+            Some(Err((Wrong::Invented, _))) | None => {}
+            Some(verdict) => return verdict,
         }
         let home = self.flows.iter().find(|(_, flow)| flow.knows(message));
         Err(match home {
             Some((home, _)) => (Wrong::Astray, format!("it was sent as {home:?}")),
-            None => (Wrong::Invented, "nobody sent it".into()),
+            None => invented(),
         })
     }
 }
@@ -275,5 +412,50 @@ mod tests {
             assert_eq!(wrong(&mut oracle, mode, b"x"), Some(Wrong::Invented));
         }
         assert_eq!(wrong(&mut oracle, Mode::Reliable, b"a"), None);
+    }
+
+    #[test]
+    fn what_was_given_up_may_be_passed_over_and_nothing_else() {
+        let mut oracle = with(Mode::Reliable, &[b"a"]);
+        let deadline = Some(Instant::from_micros(50));
+        let terms = Terms { deadline, ..Terms::default() };
+        let late = oracle.sent_with(THERE, CHANNEL, Mode::Reliable, b"b", terms);
+        oracle.sent(THERE, CHANNEL, Mode::Reliable, b"c");
+        assert_eq!(wrong(&mut oracle, Mode::Reliable, b"a"), None);
+        assert_eq!(wrong(&mut oracle, Mode::Reliable, b"c"), Some(Wrong::TooEarly));
+        oracle.set_now(Instant::from_micros(50));
+        assert_eq!(oracle.reliable_missing(THERE), 1);
+        let mut acked = oracle.clone();
+        acked.acknowledged(late);
+        assert_eq!(wrong(&mut acked, Mode::Reliable, b"c"), Some(Wrong::TooEarly));
+        assert_eq!(wrong(&mut oracle, Mode::Reliable, b"c"), None);
+        assert_eq!(wrong(&mut oracle, Mode::Reliable, b"b"), Some(Wrong::Again));
+        assert_eq!(oracle.reliable_missing(THERE), 0);
+    }
+
+    #[test]
+    fn reliable_unordered_is_exactly_once_in_any_order() {
+        let mut oracle = with(Mode::ReliableUnordered, &[b"a", b"b"]);
+        assert_eq!(wrong(&mut oracle, Mode::ReliableUnordered, b"b"), None);
+        assert_eq!(wrong(&mut oracle, Mode::ReliableUnordered, b"b"), Some(Wrong::Again));
+        assert_eq!(oracle.reliable_missing(THERE), 1);
+        assert_eq!(wrong(&mut oracle, Mode::ReliableUnordered, b"a"), None);
+        assert_eq!(oracle.reliable_missing(THERE), 0);
+    }
+
+    #[test]
+    fn reliable_latest_goes_forward_for_each_key() {
+        let mut oracle = Oracle::new();
+        for (key, message) in [(1, b"a"), (2, b"b"), (1, b"c"), (1, b"d")] {
+            let terms = Terms { key: Some(key), ..Terms::default() };
+            oracle.sent_with(THERE, CHANNEL, Mode::ReliableLatest, message, terms);
+        }
+        assert_eq!(oracle.reliable_missing(THERE), 2, "the newest of each key");
+        assert_eq!(wrong(&mut oracle, Mode::ReliableLatest, b"c"), None);
+        assert_eq!(wrong(&mut oracle, Mode::ReliableLatest, b"a"), Some(Wrong::Again));
+        assert_eq!(wrong(&mut oracle, Mode::ReliableLatest, b"b"), None);
+        assert_eq!(oracle.reliable_missing(THERE), 1);
+        assert_eq!(wrong(&mut oracle, Mode::ReliableLatest, b"d"), None);
+        assert_eq!(oracle.reliable_missing(THERE), 0);
     }
 }
