@@ -61,7 +61,7 @@ impl Peer {
         let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { return };
         let Lane::Reliable { out, .. } = &mut memory.domains[link].lane else { return };
         if out.on_credit(limit) && out.is_pending() {
-            self.pending.push(&mut memory.domains, link);
+            self.line.push(&mut memory.domains, link);
         }
     }
 

@@ -79,7 +79,7 @@ impl Peer {
             memory.records.give_list(&mut self.send_records, more);
             memory.records.give(&mut self.send_records, packet);
         }
-        while self.pending.pop(&mut memory.domains).is_some() {}
+        self.line.clear(&mut memory.domains);
         let mut at = self.domains;
         while let Some(link) = at.some() {
             self.abandon(memory, link);

@@ -1,7 +1,8 @@
 //! What an endpoint may be told.
 
-use bowline_core::{Duration, PoolControl};
+use bowline_core::{ChannelId, Duration, PoolControl};
 use bowline_transport::fragments;
+use bowline_transport::share::{Class, ClassError};
 
 use crate::promise::Promise;
 
@@ -33,6 +34,10 @@ pub struct Config {
     pub datagram_max: u16,
     /// How many channels there are, `1..=256`. A session has the smaller of both sides' counts.
     pub channels: u16,
+    /// How channels stand among each other when there is more to send than can be sent: of channel 0, 1 and
+    /// so on; those beyond have [`Class::DEFAULT`]. Each mode of a channel counts by itself, its share and its
+    /// budgets being its own.
+    pub classes: &'static [Class],
     /// How long an acknowledgement may wait for company, up to 31 ms.
     pub ack_delay: Duration,
     /// Silence after which a peer is given up, 100 ms at least.
@@ -91,6 +96,7 @@ impl Config {
             connection_ids: true,
             datagram_max: 1200,
             channels: 8,
+            classes: &[],
             ack_delay: Duration::from_millis(25),
             idle_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
@@ -162,6 +168,11 @@ impl Config {
         self.unreliable_max = self.unreliable_max.min(whole);
     }
 
+    /// The class of a channel.
+    pub fn class(&self, channel: ChannelId) -> Class {
+        self.classes.get(usize::from(channel.0)).copied().unwrap_or(Class::DEFAULT)
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let longest = self.reliable_max.max(self.ordered_max).max(self.unreliable_max);
         if (self.datagram_max as usize) < bowline_wire::native::DATAGRAM_MIN
@@ -199,6 +210,11 @@ impl Config {
         if self.in_flight_max == 0 {
             return Err(ConfigError::InFlight);
         }
+        for (channel, class) in self.classes.iter().enumerate() {
+            if let Err(error) = class.check() {
+                return Err(ConfigError::Class { channel, error });
+            }
+        }
         Ok(())
     }
 }
@@ -229,6 +245,13 @@ pub enum ConfigError {
     Memory,
     /// `in_flight_max` is zero.
     InFlight,
+    /// The class of a channel makes no sense.
+    Class {
+        /// Which channel.
+        channel: usize,
+        /// What is wrong with its class.
+        error: ClassError,
+    },
     /// The memory does not hold what one session is promised, let alone all of them.
     MemoryTooSmall {
         /// Pool blocks promised to each session.
@@ -254,6 +277,7 @@ impl core::fmt::Display for ConfigError {
             Self::Credit => f.write_str("credit is less than 4 or more than credit_max"),
             Self::Memory => f.write_str("a memory limit is zero, or a reserve more than its limit"),
             Self::InFlight => f.write_str("in_flight_max is zero"),
+            Self::Class { channel, error } => write!(f, "channel {channel}: {error}"),
             Self::MemoryTooSmall { blocks_per_peer, records_per_peer } => write!(
                 f,
                 "the memory is too small: each session is promised {blocks_per_peer} blocks and \

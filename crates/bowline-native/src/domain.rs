@@ -2,7 +2,7 @@
 
 use bowline_core::{ChannelId, Link, Mode, Pool, Quota, Slot};
 use bowline_transport::reliable::{InStream, OutStream};
-use bowline_transport::scheduler::{Member, Place};
+use bowline_transport::share::{Class, Member, Share};
 use bowline_transport::tickets::Tickets;
 use bowline_transport::unreliable::{OrderFilter, OutQueue};
 
@@ -23,8 +23,8 @@ pub struct Domain {
     /// The packet being taken in brought more of the stream in order.
     pub(crate) moved: bool,
     pub(crate) lane: Lane,
-    /// Its place among the peer's domains that have something to send.
-    pending: Place,
+    /// Its place among the peer's domains that have something to send, and what it has had.
+    share: Share,
 }
 
 /// The state that a mode needs; `late` counts what the filter dropped.
@@ -36,8 +36,9 @@ pub(crate) enum Lane {
 }
 
 impl Domain {
-    pub(crate) const fn new(next: Link, channel: ChannelId, lane: Lane) -> Self {
-        Self { next, channel, credit_due: false, notes: 0, moved: false, lane, pending: Place::OUT }
+    pub(crate) const fn new(next: Link, channel: ChannelId, class: Class, lane: Lane) -> Self {
+        let share = Share::new(class);
+        Self { next, channel, credit_due: false, notes: 0, moved: false, lane, share }
     }
 
     pub(crate) const fn mode(&self) -> Mode {
@@ -49,8 +50,8 @@ impl Domain {
     }
 
     /// Whether it is in line to be sent.
-    pub(crate) const fn is_queued(&self) -> bool {
-        self.pending.is_queued()
+    pub(crate) fn is_queued(&self) -> bool {
+        self.share.is_queued()
     }
 
     /// How many more blocks `len` more bytes to send would take.
@@ -145,8 +146,12 @@ impl Domain {
 }
 
 impl Slot for Domain {
-    const VACANT: Self =
-        Self::new(Link::NONE, ChannelId(0), Lane::Unreliable { out: OutQueue::new(0) });
+    const VACANT: Self = Self::new(
+        Link::NONE,
+        ChannelId(0),
+        Class::DEFAULT,
+        Lane::Unreliable { out: OutQueue::new(0) },
+    );
 
     fn next(&self) -> Link {
         self.next
@@ -157,9 +162,9 @@ impl Slot for Domain {
     }
 }
 
-impl Member<0> for Domain {
-    fn place(&mut self) -> &mut Place {
-        &mut self.pending
+impl Member for Domain {
+    fn share(&mut self) -> &mut Share {
+        &mut self.share
     }
 }
 
@@ -200,7 +205,7 @@ impl Peer {
                 stream: InStream::new(self.theirs.initial, config.credit),
             },
         };
-        memory.domains[link] = Domain::new(self.domains, channel, lane);
+        memory.domains[link] = Domain::new(self.domains, channel, config.class(channel), lane);
         self.domains = link;
         if let Some(place) = memory.table.get_mut(row).and_then(|row| row.get_mut(mode as usize)) {
             *place = link;

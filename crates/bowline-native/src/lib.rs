@@ -104,6 +104,7 @@ mod timeout;
 mod transmit;
 
 pub use bowline_transport::fragments::Limits as IncompleteLimits;
+pub use bowline_transport::share::{Class, ClassError};
 pub use config::{Accept, Config, ConfigError, Integrity, MESSAGE_LEN_MAX};
 pub use connect::ConnectError;
 pub use domain::Domain;

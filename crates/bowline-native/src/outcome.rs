@@ -102,7 +102,7 @@ impl Peer {
             out.drop_dead(&mut memory.pool, &mut self.send_blocks, &mut memory.records, ends);
         }
         if domain.is_pending() {
-            self.pending.push(&mut memory.domains, link);
+            self.line.push(&mut memory.domains, link);
         }
     }
 

@@ -11,8 +11,9 @@ use bowline_transport::loss::LossDetector;
 use bowline_transport::receive_window::ReceiveWindow;
 use bowline_transport::record::List;
 use bowline_transport::rtt::RttEstimator;
-use bowline_transport::scheduler::{Member, Place, Queue};
+use bowline_transport::scheduler::{Member, Place};
 use bowline_transport::sent::SentPackets;
+use bowline_transport::share::Line;
 use bowline_transport::tickets::Outcomes;
 use bowline_transport::unreliable::Inbox;
 use bowline_wire::native::{COOKIE_LEN, CloseCause, Integrity, SessionCrc};
@@ -99,7 +100,8 @@ pub struct Peer {
     /// When a packet counts as lost, unless it is acknowledged before; [`Instant::MAX`] if none does.
     pub(crate) loss_at: Instant,
     pub(crate) window: FixedWindow,
-    pub(crate) pending: Queue<0>,
+    /// Domains that have something to send.
+    pub(crate) line: Line,
     pub(crate) not_eliciting: u8,
     pub(crate) ping_due: bool,
     pub(crate) probe_due: bool,
@@ -205,7 +207,7 @@ impl Slot for Peer {
         loss: LossDetector::new(),
         loss_at: Instant::MAX,
         window: FixedWindow::new(0),
-        pending: Queue::EMPTY,
+        line: Line::EMPTY,
         not_eliciting: 0,
         ping_due: false,
         probe_due: false,
@@ -343,6 +345,13 @@ impl Peer {
                 if let Some(due) = self.reassembly.deadline() {
                     at = at.min(due);
                 }
+                // Those that have used up their budgets go on by then.
+                if let Some(due) = self.line.wake_at()
+                    && due > Instant::ZERO
+                    && self.has_window()
+                {
+                    at = at.min(due);
+                }
                 Some(at.min(self.expire_at))
             }
         }
@@ -360,7 +369,7 @@ impl Peer {
                     || self.ping_due
                     || self.credit_due
                     || self.acks.due().is_some_and(|due| due <= now)
-                    || !self.pending.is_empty() && self.has_window()
+                    || self.line.is_due(now) && self.has_window()
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Messages, fragments and pieces of streams, put into packets.
 
-use bowline_core::Link;
+use bowline_core::{Instant, Link};
 use bowline_transport::reliable::{OutStream, Piece, Ranges};
 use bowline_transport::tickets::Ends;
 use bowline_transport::unreliable::Next;
@@ -28,21 +28,17 @@ impl Peer {
     pub(crate) fn write_data(
         &mut self,
         memory: &mut Memory<'_>,
+        now: Instant,
         packet: &mut Packet<'_>,
     ) -> Result<(), NoRoom> {
-        while let Some(link) = self.pending.front() {
-            match self.pack_domain(memory, packet, link)? {
-                Packed::All => {
-                    self.pending.pop(&mut memory.domains);
-                }
-                Packed::PacketFull => {
-                    if memory.domains[link].is_pending() {
-                        self.pending.rotate(&mut memory.domains);
-                    } else {
-                        self.pending.pop(&mut memory.domains);
-                    }
-                    break;
-                }
+        while let Some(link) = self.line.front(&mut memory.domains, now) {
+            let before = packet.writer.len();
+            let packed = self.pack_domain(memory, now, packet, link)?;
+            let bytes = packet.writer.len() - before;
+            let more = memory.domains[link].is_pending();
+            self.line.charge(&mut memory.domains, link, bytes as u32, more, now);
+            if packed == Packed::PacketFull || more {
+                break;
             }
         }
         Ok(())
@@ -51,10 +47,11 @@ impl Peer {
     fn pack_domain(
         &mut self,
         memory: &mut Memory<'_>,
+        now: Instant,
         packet: &mut Packet<'_>,
         link: Link,
     ) -> Result<Packed, NoRoom> {
-        let others = self.pending.after(&mut memory.domains, link).is_some();
+        let others = self.line.has_others(&mut memory.domains, link, now);
         if matches!(memory.domains[link].lane, Lane::Reliable { .. }) {
             self.pack_reliable(memory, packet, link, others)
         } else {

@@ -184,7 +184,7 @@ impl Peer {
                 let (records, quota) = (&mut memory.records, &mut self.send_records);
                 out.on_lost(&mut Ranges { records, quota }, range);
                 if out.is_pending() {
-                    self.pending.push_front(&mut memory.domains, link);
+                    self.line.push_urgent(&mut memory.domains, link);
                 }
             }
             Some(Lane::Unreliable { out } | Lane::Ordered { out, .. }) => {

@@ -84,7 +84,7 @@ impl Parts<'_> {
         }
         peer.statistics.messages_sent = peer.statistics.messages_sent.wrapping_add(1);
         if !domain.is_queued() && domain.is_pending() {
-            peer.pending.push(&mut domains, known);
+            peer.line.push(&mut domains, known);
         }
         if !peer.is_active() {
             lines.active.push(&mut peers, link);
@@ -123,7 +123,7 @@ impl Peer {
             self.attach(memory, context.now, link, ticket, message, start);
         }
         if memory.domains[link].is_pending() {
-            self.pending.push(&mut memory.domains, link);
+            self.line.push(&mut memory.domains, link);
         }
         self.statistics.messages_sent = self.statistics.messages_sent.wrapping_add(1);
         Ok(())

@@ -53,7 +53,7 @@ impl Peer {
         now: Instant,
         packet: &mut Packet<'_>,
     ) -> Result<(), NoRoom> {
-        let data = !self.pending.is_empty() && self.has_window();
+        let data = self.line.is_due(now) && self.has_window();
         let ack_due = self.acks.due().is_some_and(|due| due <= now);
         if !(data || ack_due || self.ping_due || self.credit_due) {
             return Ok(());
@@ -77,7 +77,7 @@ impl Peer {
             packet.eliciting = true;
         }
         if data {
-            self.write_data(memory, packet)?;
+            self.write_data(memory, now, packet)?;
         }
         self.drop_unused_record(memory, packet);
         Ok(())
