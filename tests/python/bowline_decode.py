@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Decoder of the bowline wire protocol, version 1, written from PROTOCOL.md alone.
+"""Decoder of the bowline wire protocol, version 2, written from PROTOCOL.md alone.
 
 Section numbers in comments are those of PROTOCOL.md. "GAP" names an entry of GAPS.md where the decoder
 chose for itself. Where several faults are in a datagram, the first counts, in the order of vectors/README.md.
 
 What depends on the session is dropped here, but is taken in the vectors, which show the decoding alone:
-VOID, REPEAT and PARITY (`accept_reserved`), and numbers of less than 4 bytes without integrity
+REPEAT and PARITY (`accept_reserved`), and numbers of less than 4 bytes without integrity
 (`accept_short_numbers`).
 
     python3 bowline_decode.py HEX [--cid 4] [--integrity 1] [--client-half N] [--server-half N]
@@ -20,7 +20,7 @@ import zlib
 U32 = 1 << 32
 U64 = 1 << 64
 
-VERSION = 1
+VERSION = 2
 VARINT_MAX = (1 << 28) - 1
 
 
@@ -273,13 +273,26 @@ KINDS = {
     4: "RELIABLE_LONG",
     5: "UNRELIABLE_FRAGMENT",
     6: "UNRELIABLE_ORDERED_FRAGMENT",
+    7: "LOOSE",
 }
+
+FRAGMENTS = (5, 6)
+
+# 3.7: what *stream* of CREDIT and VOID tells.
+STREAMS = ("reliable", "reliable-unordered", "reliable-latest")
 
 
 def at_least(least: int, value: int, what: str) -> int:
     if value < least:
         raise Malformed(f"{what} is {value}")
     return value
+
+
+def decode_stream(r: Reader, what: str) -> int:
+    stream = r.uint(1, f"{what}: stream")
+    if stream >= len(STREAMS):
+        raise Malformed(f"{what}: stream {stream}")
+    return stream
 
 
 def decode_control(r: Reader, byte: int) -> dict:
@@ -289,7 +302,8 @@ def decode_control(r: Reader, byte: int) -> dict:
     if byte == 0x01:
         return {"frame": "PING"}
     if byte == 0x02:
-        return {"frame": "CREDIT", "channel": r.uint(1, "channel"), "limit": r.uint(4, "limit")}
+        frame = {"frame": "CREDIT", "stream": decode_stream(r, "CREDIT"), "channel": r.uint(1, "channel")}
+        return frame | {"limit": r.uint(4, "limit")}
     if byte == 0x03:
         cause = r.uint(1, "cause")
         if cause > 1:
@@ -299,9 +313,9 @@ def decode_control(r: Reader, byte: int) -> dict:
             raise Malformed("CLOSE: cause 1 with a reason")  # 3.8
         return {"frame": "CLOSE", "cause": cause, "reason": reason}
     if byte == 0x04:
-        frame = {"frame": "VOID", "channel": r.uint(1, "channel"), "offset": r.uint(4, "offset")}
-        frame["length"] = at_least(1, r.varint("length"), "VOID: length")
-        return frame
+        frame = {"frame": "VOID", "stream": decode_stream(r, "VOID"), "channel": r.uint(1, "channel")}
+        frame["offset"] = r.uint(4, "offset")
+        return frame | {"length": at_least(1, r.varint("length"), "VOID: length")}
     if byte == 0x05:
         distance = at_least(1, r.varint("distance"), "REPEAT: distance")
         channel = r.uint(1, "channel")
@@ -325,8 +339,6 @@ def decode_frame(r: Reader) -> dict:
     kind = byte >> 5
     if kind == 0:
         return decode_control(r, byte)
-    if kind == 7:
-        raise Malformed("frame of kind 7")
     has_length = bool(byte & 0x10)
     channel = byte & 0x0F
     if channel == 15:
@@ -340,10 +352,18 @@ def decode_frame(r: Reader) -> dict:
         frame["offset_low"] = r.uint(1, "offset")
     elif kind == 4:
         frame["offset"] = r.uint(4, "offset")
-    elif kind >= 5:
+    elif kind in FRAGMENTS:
         frame["id"] = r.uint(2, "message id")
         frame["offset"] = r.varint("offset")
         frame["total"] = r.varint("total")
+    elif kind == 7:
+        what = r.uint(1, "what")
+        if what > 3:
+            raise Malformed(f"LOOSE: what is {what:#04x}")
+        frame["latest"] = bool(what & 1)
+        frame["offset"] = r.uint(4, "offset")
+        if what & 2:
+            frame["back"] = r.varint("back")
 
     # Then, if L is 1, the length of the data; otherwise they go on to the end of the packet.
     length = r.varint("length") if has_length else r.left()
@@ -352,11 +372,11 @@ def decode_frame(r: Reader) -> dict:
     data = r.bytes(length, "data")
     frame["has_length"] = has_length
 
-    if kind <= 2:
+    if kind <= 2 or (kind == 7 and "back" not in frame):
         frame["messages"] = decode_messages(data)
     else:
         frame["data"] = data
-    if kind >= 5:
+    if kind in FRAGMENTS:
         # 3.6
         if frame["total"] < 1:
             raise Malformed("fragment: total is 0")
@@ -365,7 +385,7 @@ def decode_frame(r: Reader) -> dict:
     return frame
 
 
-RESERVED = ("VOID", "REPEAT", "PARITY")
+RESERVED = ("REPEAT", "PARITY")
 
 
 def decode_packet(
@@ -424,7 +444,7 @@ def decode_packet(
             ordered_channels.add(frame["channel"])
         frames.append(frame)
     if not accept_reserved and any(f["frame"] in RESERVED for f in frames):
-        raise Unexpected("VOID, REPEAT or PARITY")  # 3.7
+        raise Unexpected("REPEAT or PARITY")  # 3.7
     return {
         "type": "packet",
         "connection_id": connection_id,
@@ -463,6 +483,9 @@ def decode_parameters(r: Reader) -> dict:
     p["credit"] = r.varint("credit")
     if p["credit"] < 1:
         raise Malformed("parameters: credit")
+    p["loose_credit"] = r.uint(1, "loose_credit")  # the power of two
+    if p["loose_credit"] != 0 and not 4 <= p["loose_credit"] <= 27:
+        raise Malformed("parameters: loose_credit")
     p["reliable_max"] = r.varint("reliable_max")
     p["ordered_max"] = r.varint("ordered_max")
     p["unreliable_max"] = r.varint("unreliable_max")
@@ -572,7 +595,7 @@ def main() -> int:
     parser.add_argument("--server-half", type=number, default=0)
     parser.add_argument("--direction", type=int, default=0, choices=(0, 1))
     parser.add_argument("--expected", type=number, default=0, help="one more than the largest number accepted")
-    parser.add_argument("--reserved", action="store_true", help="show VOID, REPEAT and PARITY instead of dropping")
+    parser.add_argument("--reserved", action="store_true", help="show REPEAT and PARITY instead of dropping")
     parser.add_argument("--short-numbers", action="store_true", help="take them without integrity, as the vectors do")
     args = parser.parse_args()
     try:

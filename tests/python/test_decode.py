@@ -393,31 +393,80 @@ class Frames(unittest.TestCase):
                 frames(text)
 
     def test_control(self):
-        self.assertEqual(frames("02 07 01020304"), [{"frame": "CREDIT", "channel": 7, "limit": 0x01020304}])
+        for stream in (0, 1, 2):
+            credit = {"frame": "CREDIT", "stream": stream, "channel": 7, "limit": 0x01020304}
+            self.assertEqual(frames(f"02 {stream:02x} 07 01020304"), [credit])
         self.assertEqual(frames("03 00 01020304 01")[0], {"frame": "CLOSE", "cause": 0, "reason": 0x01020304})
         self.assertEqual(frames("03 01 00000000")[0]["cause"], 1)
-        for text in ("03 02 00000000", "03 01 00000001"):
+        for text in ("02 03 07 01020304", "02 ff 07 01020304", "03 02 00000000", "03 01 00000001"):
             with self.assertRaises(Malformed):
                 frames(text)
-        for text in ("02 07 010203", "03 00 010203"):
+        for text in ("02 00 07 010203", "03 00 010203"):
             with self.assertRaises(CutShort):
                 frames(text)
 
+    def test_void(self):
+        for stream in (0, 1, 2):
+            void, ping = frames(f"04 {stream:02x} ff fffffffe c04000 01")
+            self.assertEqual((void["frame"], void["stream"], void["channel"]), ("VOID", stream, 255))
+            self.assertEqual((void["offset"], void["length"]), (0xFFFFFFFE, 16384))
+            self.assertEqual(ping, {"frame": "PING"})
+        for text in ("04 03 01 00000002 05", "04 00 01 00000002 00", "04 00 01 00000002 8005"):
+            with self.assertRaises(Malformed):
+                frames(text)
+        for text in ("04 00", "04 00 01 000000", "04 00 01 00000002", "04 00 01 00000002 80"):
+            with self.assertRaises(CutShort):
+                frames(text)
+
+    def test_loose_messages(self):
+        f = frames("e3 00 fffffffe 02 6162 00 01 63")[0]
+        self.assertEqual((f["frame"], f["channel"], f["latest"], f["offset"]), ("LOOSE", 3, False, 0xFFFFFFFE))
+        self.assertEqual(f["messages"], [b"ab", b"", b"c"])
+        self.assertNotIn("back", f)
+        # The key is a part of the message; whether it is there is no matter of the form.
+        f, g = frames("ff 10 01 00000005 06 05 00000007 61 ef 0f 01 0000000b 00")
+        self.assertEqual((f["channel"], f["latest"], f["messages"]), (16, True, [h("0000000761")]))
+        self.assertEqual((g["channel"], g["latest"], g["messages"]), (15, True, [b""]))
+
+    def test_loose_parts(self):
+        f, g = frames("f0 02 00000010 8080 02 ff01 e0 03 00000000 00 f0")
+        self.assertEqual((f["latest"], f["offset"], f["back"], f["data"]), (False, 0x10, 128, h("ff01")))
+        self.assertEqual((g["latest"], g["back"], g["data"]), (True, 0, b"\xf0"))
+        self.assertNotIn("messages", f)
+
+    def test_loose_malformed(self):
+        for text in (
+            "e0 04 00000000 00",  # other bits of what
+            "e0 80 00000000 00",
+            "e0 00 00000000",  # no data
+            "f0 00 00000000 00",
+            "e0 02 00000000 00",
+            "e0 00 00000000 02 61",  # a message that does not end
+            "e0 01 00000000 8001 61",  # a length in a longer form
+            "e0 02 00000000 8001 61",  # back in a longer form
+            "ef 0e 00 00000000 00",  # a channel below 15 in the long form
+        ):
+            with self.assertRaises(Malformed, msg=text) as caught:
+                frames(text)
+            self.assertEqual(caught.exception.category, "malformed", text)
+        for text in ("e0", "e0 00 000000", "e0 02 00000000", "f0 02 00000000 00 02 61", "f0 00 00000000 02 61"):
+            with self.assertRaises(CutShort, msg=text):
+                frames(text)
+
     def test_unknown_types(self):
-        for byte in list(range(0x07, 0x20)) + list(range(0xE0, 0x100)):
+        for byte in range(0x07, 0x20):
             with self.assertRaises(Malformed):
                 frames(f"{byte:02x}" + "00" * 20)
 
     def test_reserved(self):
         for text, name in (
-            ("04 01 00000002 05", "VOID"),
             ("05 01 02 03 02 6162", "REPEAT"),
             ("06 02 02 03 000161", "PARITY"),
         ):
             with self.assertRaises(Unexpected):
                 frames(text)
             self.assertEqual(frames(text, accept_reserved=True)[0]["frame"], name)
-        for text in ("04 01 00000002 00", "05 00 02 01 00", "05 01 02 00", "05 01 02 02 04 61", "06 02 01 01 00", "06 21 21 01 00"):
+        for text in ("05 00 02 01 00", "05 01 02 00", "05 01 02 02 04 61", "06 02 01 01 00", "06 21 21 01 00"):
             with self.assertRaises(Malformed):
                 frames(text, accept_reserved=True)
 
@@ -493,84 +542,104 @@ class ShortOffsets(unittest.TestCase):
 
 CLIENT_HEX = "0123456789abcdef"
 COOKIE = "0c" * 12
-PARAMETERS = "00 00000001 00 0040 00 7c 64 01 00 00 00"
+PARAMETERS = "00 00000001 00 0040 00 7c 64 01 00 00 00 00"
 
 
 class Handshake(unittest.TestCase):
     def test_hello(self):
-        d = sealed("01 01 1122334455667788" + CLIENT_HEX + "ff" * 18)
+        d = sealed("01 02 1122334455667788" + CLIENT_HEX + "ff" * 18)
         self.assertEqual(len(d), 40)
         out = decode(d)
         self.assertEqual((out["type"], out["application"]), ("HELLO", 0x1122334455667788))
         self.assertEqual((out["client_half"], len(out["padding"])), (CLIENT, 18))
         with self.assertRaises(Malformed):
-            decode(sealed("01 01 1122334455667788" + CLIENT_HEX + "ff" * 17))
+            decode(sealed("01 02 1122334455667788" + CLIENT_HEX + "ff" * 17))
 
     def test_other_versions(self):
         self.assertEqual(decode(sealed("01 09 1122334455667788" + CLIENT_HEX + "ff" * 18))["version"], 9)
-        self.assertEqual(decode(sealed("05 02" + CLIENT_HEX + "00 00000000"))["version"], 2)
-        for kind in ("02", "03", "04", "06", "07"):
-            with self.assertRaises(BadVersion):
-                decode(sealed(kind + "02" + "00" * 60))
+        for version in (1, 3):
+            self.assertEqual(decode(sealed(f"05 {version:02x}" + CLIENT_HEX + "00 00000000"))["version"], version)
+            for kind in ("02", "03", "04", "06", "07"):
+                with self.assertRaises(BadVersion):
+                    decode(sealed(kind + f"{version:02x}" + "00" * 60))
 
     def test_challenge(self):
-        d = sealed("02 01" + CLIENT_HEX + COOKIE)
+        d = sealed("02 02" + CLIENT_HEX + COOKIE)
         self.assertLessEqual(len(d), 40)
         self.assertEqual(decode(d)["cookie"], h(COOKIE))
         for text in (COOKIE[2:], COOKIE + "00"):
             with self.assertRaises(Malformed):
-                decode(sealed("02 01" + CLIENT_HEX + text))
+                decode(sealed("02 02" + CLIENT_HEX + text))
 
     def test_connect(self):
-        out = decode(sealed("03 01 1122334455667788" + CLIENT_HEX + COOKIE + PARAMETERS + "68 69"))
+        out = decode(sealed("03 02 1122334455667788" + CLIENT_HEX + COOKIE + PARAMETERS + "68 69"))
         p = out["parameters"]
         self.assertEqual(out["payload"], b"hi")
         self.assertEqual((p["connection_id"], p["initial"], p["integrity"]), (b"", 1, 0))
         self.assertEqual((p["datagram_max"], p["channels"], p["ack_delay"]), (64, 1, 124))
-        self.assertEqual((p["idle_timeout"], p["credit"]), (100, 1))
+        self.assertEqual((p["idle_timeout"], p["credit"], p["loose_credit"]), (100, 1, 0))
         self.assertEqual((p["reliable_max"], p["ordered_max"], p["unreliable_max"]), (0, 0, 0))
 
     def test_accept(self):
-        params = "04 aabbccdd fffffffe 01 04b0 ff 00 a710 c10000 e0200000 bfff dfffff"
-        out = decode(sealed("04 01" + CLIENT_HEX + "fedcba9876543210" + params))
+        params = "04 aabbccdd fffffffe 01 04b0 ff 00 a710 c10000 1b e0200000 bfff dfffff"
+        out = decode(sealed("04 02" + CLIENT_HEX + "fedcba9876543210" + params))
         p = out["parameters"]
         self.assertEqual(out["server_half"], SERVER)
         self.assertEqual((p["connection_id"], p["initial"]), (h("aabbccdd"), 0xFFFFFFFE))
         self.assertEqual((p["datagram_max"], p["channels"], p["ack_delay"]), (1200, 256, 0))
         self.assertEqual((p["idle_timeout"], p["credit"], p["reliable_max"]), (10000, 65536, 2097152))
-        self.assertEqual((p["ordered_max"], p["unreliable_max"]), (16383, 2097151))
+        self.assertEqual((p["loose_credit"], p["ordered_max"], p["unreliable_max"]), (27, 16383, 2097151))
         with self.assertRaises(Malformed):
-            decode(sealed("04 01" + CLIENT_HEX + "fedcba9876543210" + params + "00"))
+            decode(sealed("04 02" + CLIENT_HEX + "fedcba9876543210" + params + "00"))
 
     def test_parameter_ranges(self):
         for bad in (
-            "01 00 00000001 00 0040 00 7c 64 01 00 00 00",
-            "05 0000000000 00000001 00 0040 00 7c 64 01 00 00 00",
-            "00 00000001 02 0040 00 7c 64 01 00 00 00",
-            "00 00000001 00 003f 00 7c 64 01 00 00 00",
-            "00 00000001 00 0040 00 7d 64 01 00 00 00",
-            "00 00000001 00 0040 00 7c 63 01 00 00 00",
-            "00 00000001 00 0040 00 7c 64 00 00 00 00",
-            "00 00000001 00 0040 00 7c 64 01 8000 00 00",
-            "00 00000001 00 0040 00 7c 64 01 00 00",
+            "01 00 00000001 00 0040 00 7c 64 01 00 00 00 00",
+            "05 0000000000 00000001 00 0040 00 7c 64 01 00 00 00 00",
+            "00 00000001 02 0040 00 7c 64 01 00 00 00 00",
+            "00 00000001 00 003f 00 7c 64 01 00 00 00 00",
+            "00 00000001 00 0040 00 7d 64 01 00 00 00 00",
+            "00 00000001 00 0040 00 7c 63 01 00 00 00 00",
+            "00 00000001 00 0040 00 7c 64 00 00 00 00 00",
+            "00 00000001 00 0040 00 7c 64 01 00 8000 00 00",
+            "00 00000001 00 0040 00 7c 64 01 00 00 00",
         ):
             with self.assertRaises(Malformed, msg=bad):
-                decode(sealed("04 01" + CLIENT_HEX + "fedcba9876543210" + bad))
+                decode(sealed("04 02" + CLIENT_HEX + "fedcba9876543210" + bad))
+
+    def test_loose_credit(self):
+        for power in range(256):
+            accept = sealed(
+                f"04 02 {CLIENT_HEX} fedcba9876543210 00 00000001 00 0040 00 7c 64 01 {power:02x} 00 00 00"
+            )
+            if power == 0 or 4 <= power <= 27:
+                self.assertEqual(decode(accept)["parameters"]["loose_credit"], power)
+            else:
+                with self.assertRaises(Malformed):
+                    decode(accept)
+
+    def test_lengths_of_connect(self):
+        # 4: at most 69 bytes without payload, at most 64 with varints of at most three bytes.
+        for varint, size in (("efffffff", 69), ("dfffff", 64)):
+            parameters = f"04 aabbccdd 00000001 00 0040 00 7c {varint * 2} 1b {varint * 3}"
+            connect = sealed("03 02 1122334455667788" + CLIENT_HEX + COOKIE + parameters)
+            self.assertEqual(len(connect), size)
+            self.assertEqual(decode(connect)["payload"], b"")
 
     def test_refuse(self):
-        self.assertEqual(decode(sealed("05 01" + CLIENT_HEX + "04 01020304"))["detail"], 0x01020304)
+        self.assertEqual(decode(sealed("05 02" + CLIENT_HEX + "04 01020304"))["detail"], 0x01020304)
         for text in ("05 00000000", "02 00000001", "02 000000", "02 00000000 00"):
             with self.assertRaises(Malformed):
-                decode(sealed("05 01" + CLIENT_HEX + text))
+                decode(sealed("05 02" + CLIENT_HEX + text))
 
     def test_query_and_answer(self):
-        out = decode(sealed("06 01 1122334455667788 0102030405060708"))
+        out = decode(sealed("06 02 1122334455667788 0102030405060708"))
         self.assertEqual((out["nonce"], out["padding"]), (0x0102030405060708, b""))
-        out = decode(sealed("07 01 0102030405060708 6869"))
+        out = decode(sealed("07 02 0102030405060708 6869"))
         self.assertEqual((out["type"], out["payload"]), ("ANSWER", b"hi"))
 
     def test_crc(self):
-        good = sealed("07 01 0102030405060708 6869")
+        good = sealed("07 02 0102030405060708 6869")
         for i in range(len(good)):
             bad = bytearray(good)
             bad[i] ^= 1
@@ -580,10 +649,10 @@ class Handshake(unittest.TestCase):
     def test_kinds(self):
         for kind in [0] + list(range(8, 0x80)):
             with self.assertRaises(Malformed):
-                decode(sealed(f"{kind:02x} 01" + "00" * 60))
+                decode(sealed(f"{kind:02x} 02" + "00" * 60))
 
     def test_every_cut(self):
-        whole = h("03 01 1122334455667788" + CLIENT_HEX + COOKIE + PARAMETERS)
+        whole = h("03 02 1122334455667788" + CLIENT_HEX + COOKIE + PARAMETERS)
         for end in range(2, len(whole)):
             with self.assertRaises(Malformed):
                 decode(sealed(whole[:end].hex()))
