@@ -94,6 +94,9 @@
 //! | | | limits may overtake each other | 1,024 × 20 |
 //! | channel scheduler | [`scheduler`] | a queue without doubles; nobody waits for two turns of another; a backlog is shared evenly | 768 × 200 |
 //! | channel shares | [`share`] | a line without budgets is a list sorted by priority and by bytes over weight | 1,024 × 200 |
+//! | | `tests/share.rs` | of equals with a backlog, none is ahead by more than a datagram of each, in bytes over weight | 256 × 600 |
+//! | | | whoever comes and goes, maximums hold, only a minimum overtakes a priority, and all that waits goes | 256 × 60 |
+//! | | [`share`] | budgets move on by bytes over rate, without rounding away anything | 1,024 × 300 |
 //! | liveness | [`liveness`] | the dead are found in time, and no absence of the caller kills the living | 1,280 × 200 |
 //! | bytes in flight | [`congestion`] | the sum of the packets without a fate | 256 × 200 |
 //! | runs of bytes | [`run`] | a run is a queue of bytes; prefixes survive the round trip | 768 × 200 |

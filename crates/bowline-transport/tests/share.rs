@@ -318,6 +318,24 @@ fn several_minimums_are_all_kept() {
     });
 }
 
+/// Who got more than the minimum while it could does not starve for that later.
+#[test]
+fn a_minimum_is_owed_whatever_went_before() {
+    let modest = Class { rate_min: 100_000, ..with_priority(1) };
+    let channels: &[(Class, &[u32])] =
+        &[(modest, &[1_200]), (with_priority(1), &[1_200]), (with_priority(2), &[1_200])];
+    Bench::run(channels, |mut bench| {
+        bench.queue(0, BACKLOG);
+        bench.queue(1, BACKLOG);
+        bench.run_until(at_millis(10_000));
+        let before = bench.sent()[0];
+        assert!(before > 500_000 * 10, "half of the link");
+        bench.queue(2, BACKLOG);
+        bench.run_until(at_millis(20_000));
+        assert_rate(bench.sent()[0] - before, 100_000, 10_000);
+    });
+}
+
 /// Among equals, a small weight with a minimum gets that, and the others keep their proportion.
 #[test]
 fn a_minimum_above_the_share_is_kept_among_equals() {
@@ -399,6 +417,25 @@ fn a_maximum_is_kept_to_within_one_burst() {
                 });
             }
         }
+    }
+}
+
+/// Each is woken at its own time, wherever in line it stands.
+#[test]
+fn several_maximums_are_each_made_use_of() {
+    let mut rates = [200_000, 5_000, 100_000];
+    for _ in 0..3 {
+        rates.rotate_left(1);
+        let bounded = |who: usize| Class { rate_max: rates[who], ..with_priority(who as u8) };
+        let channels: &[(Class, &[u32])] =
+            &[(bounded(0), &[1_200]), (bounded(1), &[400]), (bounded(2), &[1_200])];
+        Bench::run(channels, |mut bench| {
+            (0..3).for_each(|who| bench.queue(who, BACKLOG));
+            bench.run_until(at_millis(10_000));
+            for (&sent, rate) in bench.sent().iter().zip(rates) {
+                assert_rate(sent, rate, 10_000);
+            }
+        });
     }
 }
 

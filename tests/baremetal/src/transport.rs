@@ -14,6 +14,7 @@ use bowline_transport::reliable::{InStream, OutStream, Ranges};
 use bowline_transport::rtt::RttEstimator;
 use bowline_transport::scheduler::{Member, Place, Queue};
 use bowline_transport::sent::SentPackets;
+use bowline_transport::share::{self, Class, Line, Share};
 use bowline_transport::unreliable::{Inbox, OrderFilter, OutQueue};
 
 use crate::input::{Input, keep};
@@ -24,6 +25,7 @@ lent! {
     SENT_RECORDS: [Record; 8] = [Record::VACANT; 8];
     ASSEMBLIES: [Assembly; 2] = [Assembly::VACANT; 2];
     QUEUED: [Queued; 4] = [Queued::VACANT; 4];
+    SHARING: [Sharing; 4] = [Sharing::VACANT; 4];
 }
 
 /// Tells every mechanism things that nobody knows.
@@ -32,6 +34,7 @@ pub fn exercise(input: &mut Input) {
     timers(input);
     sent(input);
     scheduled(input);
+    shared(input);
 }
 
 fn instant(input: &mut Input) -> Instant {
@@ -261,4 +264,52 @@ fn scheduled(input: &mut Input) {
         queue.remove(&mut slots, Link::new(input.word()));
         keep(queue.pop(&mut slots));
     }
+}
+
+/// A member of a line.
+#[derive(Clone, Copy)]
+struct Sharing(Link, Share);
+
+impl Slot for Sharing {
+    const VACANT: Self = Self(Link::NONE, Share::new(Class::DEFAULT));
+
+    fn next(&self) -> Link {
+        self.0
+    }
+
+    fn set_next(&mut self, next: Link) {
+        self.0 = next;
+    }
+}
+
+impl share::Member for Sharing {
+    fn share(&mut self) -> &mut Share {
+        &mut self.1
+    }
+}
+
+fn shared(input: &mut Input) {
+    let Some(items) = SHARING.lend() else { return };
+    let mut control = SlotControl::new(input.word());
+    let mut slots = Slots::new(items, &mut control);
+    let mut line = Line::EMPTY;
+    for _ in 0..input.word() {
+        let class = Class {
+            priority: input.word() as u8,
+            weight: input.word() as u8,
+            rate_min: input.word(),
+            rate_max: input.word(),
+        };
+        keep(class.check());
+        let now = instant(input);
+        line.set_class(&mut slots, Link::new(input.word()), class);
+        line.push(&mut slots, Link::new(input.word()));
+        line.push_urgent(&mut slots, Link::new(input.word()));
+        keep((line.wake_at(), line.is_due(now), line.front(&mut slots, now)));
+        keep(line.has_others(&mut slots, Link::new(input.word()), now));
+        let (bytes, more) = (input.word(), input.word() != 0);
+        line.charge(&mut slots, Link::new(input.word()), bytes, more, now);
+        line.remove(&mut slots, Link::new(input.word()));
+    }
+    line.clear(&mut slots);
 }
