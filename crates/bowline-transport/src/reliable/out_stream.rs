@@ -165,8 +165,10 @@ impl OutStream {
         if len == 0 {
             return None;
         }
-        if let Some((_, end)) = self.tickets.void_at(ranges.records, self.sent) {
-            return Some(self.void(self.sent, end));
+        // From where the message begins: what of it was sent may have arrived before it was given up, and
+        // then nobody has passed over it yet.
+        if let Some((start, end)) = self.tickets.void_at(ranges.records, self.sent) {
+            return Some(self.void(start, end));
         }
         let len = self.alive(ranges, self.sent, self.sent.wrapping_add(len));
         Some(Piece { start: self.sent, len, again: false, void: false })
