@@ -41,7 +41,8 @@ fn a_heap_that_has_grown_to_its_limits_holds_what_was_said() {
     for (limits, most) in LIMITS.into_iter().zip(BYTES_MAX) {
         let before = counts();
         let mut heap = Heap::new(limits);
-        let needs = [Need::Peer, Need::Domain, Need::Record, Need::Assembly, Need::Blocks(1)];
+        let needs =
+            [Need::Peer, Need::Row, Need::Domain, Need::Record, Need::Assembly, Need::Blocks(1)];
         for need in needs {
             while watch(|| heap.grow(need)) {
                 assert!(heap.allocated() <= most, "{limits:?}, {need:?}");

@@ -19,7 +19,6 @@ impl Peer {
         memory: &mut Memory<'_>,
         context: &Context,
         now: Instant,
-        slot: usize,
         number: u64,
         body: &[u8],
     ) {
@@ -28,37 +27,41 @@ impl Peer {
             let Ok(frame) = frame else { break };
             match frame {
                 Frame::Credit { stream: Stream::Reliable, channel, limit } => {
-                    self.on_credit(memory, slot, channel, limit);
+                    self.on_credit(memory, channel, limit);
                 }
                 Frame::Close { cause, reason } => {
                     self.on_close(memory, cause, reason);
                     break;
                 }
                 Frame::Unreliable { channel, ordered, messages } => {
-                    self.on_messages(memory, slot, number, channel, ordered, messages);
+                    self.on_messages(memory, number, channel, ordered, messages);
                 }
                 Frame::Fragment { channel, ordered, id, offset, total, data } => {
                     let fragment = Fragment { channel, ordered, id, offset, total, data, number };
-                    self.on_fragment(memory, &context.config, now, slot, &fragment);
+                    self.on_fragment(memory, &context.config, now, &fragment);
                 }
                 Frame::Void { stream: Stream::Reliable, channel, offset, len } => {
-                    let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
+                    let Some(link) = memory.table.find(self.row, channel, Mode::Reliable) else {
+                        continue;
+                    };
                     moved |= self.on_void(memory, context, number, link, offset, len);
                 }
                 Frame::Reliable { channel, offset, data } => {
-                    let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
+                    let Some(link) = memory.table.find(self.row, channel, Mode::Reliable) else {
+                        continue;
+                    };
                     moved |= self.on_stream(memory, context, number, link, offset, data);
                 }
                 _ => {}
             }
         }
         if moved {
-            self.on_streams_moved(memory, context, now, slot, body);
+            self.on_streams_moved(memory, context, now, body);
         }
     }
 
-    fn on_credit(&mut self, memory: &mut Memory<'_>, slot: usize, channel: u8, limit: u32) {
-        let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { return };
+    fn on_credit(&mut self, memory: &mut Memory<'_>, channel: u8, limit: u32) {
+        let Some(link) = memory.table.find(self.row, channel, Mode::Reliable) else { return };
         let Lane::Reliable { out, .. } = &mut memory.domains[link].lane else { return };
         if out.on_credit(limit) && out.is_pending() {
             self.line.push(&mut memory.domains, link);
@@ -77,14 +80,13 @@ impl Peer {
     fn on_messages(
         &mut self,
         memory: &mut Memory<'_>,
-        slot: usize,
         number: u64,
         channel: u8,
         ordered: bool,
         all: &[u8],
     ) {
         if ordered
-            && let Some(link) = memory.domain(slot, channel, Mode::UnreliableOrdered)
+            && let Some(link) = memory.table.find(self.row, channel, Mode::UnreliableOrdered)
             && let Lane::Ordered { filter, late, .. } = &mut memory.domains[link].lane
             && !filter.deliver(2 * number)
         {
@@ -104,7 +106,6 @@ impl Peer {
         memory: &mut Memory<'_>,
         config: &Config,
         now: Instant,
-        slot: usize,
         fragment: &Fragment<'_>,
     ) {
         if cfg!(bowline_mutant = "drop_fragment") && fragment.offset > 0 {
@@ -125,7 +126,8 @@ impl Peer {
         self.assembled = self.assembled.saturating_add(fragment.total);
         let rank = fragments::rank(&memory.assemblies[link]);
         if fragment.ordered
-            && let Some(domain) = memory.domain(slot, fragment.channel, Mode::UnreliableOrdered)
+            && let Some(domain) =
+                memory.table.find(self.row, fragment.channel, Mode::UnreliableOrdered)
             && let Lane::Ordered { filter, late, .. } = &mut memory.domains[domain].lane
             && !filter.deliver(rank)
         {
@@ -200,7 +202,6 @@ impl Peer {
         memory: &mut Memory<'_>,
         context: &Context,
         now: Instant,
-        slot: usize,
         body: &[u8],
     ) {
         for frame in frames(body) {
@@ -209,7 +210,7 @@ impl Peer {
                 Ok(Frame::Void { stream: Stream::Reliable, channel, .. }) => (channel, true),
                 _ => continue,
             };
-            let Some(link) = memory.domain(slot, channel, Mode::Reliable) else { continue };
+            let Some(link) = memory.table.find(self.row, channel, Mode::Reliable) else { continue };
             if core::mem::take(&mut memory.domains[link].moved) {
                 self.on_stream_moved(memory, context, now, link);
                 if passed {

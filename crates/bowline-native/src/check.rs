@@ -35,7 +35,6 @@ impl Peer {
         &mut self,
         memory: &mut Memory<'_>,
         config: &Config,
-        slot: usize,
         number: u64,
         body: &[u8],
     ) -> Result<Plan, Failed> {
@@ -44,7 +43,7 @@ impl Peer {
             let frame = frame?;
             plan.any_frame = true;
             plan.eliciting |= frame.is_ack_eliciting();
-            self.check_frame(memory, config, slot, number, &frame, &mut plan)?;
+            self.check_frame(memory, config, number, &frame, &mut plan)?;
         }
         Ok(plan)
     }
@@ -53,7 +52,6 @@ impl Peer {
         &mut self,
         memory: &mut Memory<'_>,
         config: &Config,
-        slot: usize,
         number: u64,
         frame: &Frame<'_>,
         plan: &mut Plan,
@@ -61,7 +59,7 @@ impl Peer {
         match *frame {
             Frame::Padding | Frame::Ping | Frame::Close { .. } => Ok(()),
             Frame::Credit { stream: Stream::Reliable, channel, .. } => {
-                self.open_for(memory, config, slot, channel, Mode::Reliable).map(drop)
+                self.open_for(memory, config, channel, Mode::Reliable).map(drop)
             }
             Frame::Unreliable { channel, ordered, messages: all } => {
                 let (mode, max) = if ordered {
@@ -76,7 +74,7 @@ impl Peer {
                     return Err(DropReason::OverLimit.into());
                 }
                 if ordered {
-                    let link = self.open_for(memory, config, slot, channel, mode)?;
+                    let link = self.open_for(memory, config, channel, mode)?;
                     if let Lane::Ordered { filter, .. } = &memory.domains[link].lane
                         && !filter.is_newer(2 * number)
                     {
@@ -94,17 +92,17 @@ impl Peer {
                     return Err(DropReason::OverLimit.into());
                 }
                 if ordered {
-                    self.open_for(memory, config, slot, channel, Mode::UnreliableOrdered)?;
+                    self.open_for(memory, config, channel, Mode::UnreliableOrdered)?;
                 }
                 let fragment = Fragment { channel, ordered, id, offset, total, data, number };
                 self.check_fragment(memory, config, &fragment, plan)
             }
             Frame::Void { stream: Stream::Reliable, channel, offset, len } => {
-                let link = self.open_for(memory, config, slot, channel, Mode::Reliable)?;
+                let link = self.open_for(memory, config, channel, Mode::Reliable)?;
                 check_void(memory, link, offset, len, plan)
             }
             Frame::Reliable { channel, offset, data } => {
-                let link = self.open_for(memory, config, slot, channel, Mode::Reliable)?;
+                let link = self.open_for(memory, config, channel, Mode::Reliable)?;
                 check_stream(memory, link, number, offset, data.len(), plan)
             }
             _ => Err(DropReason::Unexpected.into()),
@@ -199,12 +197,11 @@ impl Peer {
         &mut self,
         memory: &mut Memory<'_>,
         config: &Config,
-        slot: usize,
         channel: u8,
         mode: Mode,
     ) -> Result<Link, Failed> {
         self.check_channel(channel)?;
-        self.domain(memory, config, slot, ChannelId(channel), mode).map_err(Failed::Short)
+        self.domain(memory, config, ChannelId(channel), mode).map_err(Failed::Short)
     }
 
     /// Whether there is memory for all of a packet.

@@ -49,7 +49,7 @@ impl Peer {
     }
 
     /// Gives everything back; the session is no more.
-    pub(crate) fn vacate(&mut self, memory: &mut Memory<'_>, slot: usize) {
+    pub(crate) fn vacate(&mut self, memory: &mut Memory<'_>) {
         self.clear_sending(memory);
         while self.poll_outcome(memory).is_some() {}
         if !cfg!(bowline_mutant = "leak") {
@@ -58,16 +58,11 @@ impl Peer {
         self.forget_payload(memory);
         let mut at = self.domains;
         while let Some(link) = at.some() {
-            let domain = &memory.domains[link];
-            at = domain.next();
-            let row = slot * memory.channels + usize::from(domain.channel.0);
-            let mode = domain.mode() as usize;
-            if let Some(place) = memory.table.get_mut(row).and_then(|row| row.get_mut(mode)) {
-                *place = Link::NONE;
-            }
+            at = memory.domains[link].next();
             memory.domains.give(&mut self.domain_quota, link);
         }
         self.domains = Link::NONE;
+        memory.table.end(&mut self.row);
         self.release_promises(memory);
         self.phase = Phase::Vacant;
     }

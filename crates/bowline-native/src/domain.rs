@@ -41,14 +41,6 @@ impl Domain {
         Self { next, channel, credit_due: false, notes: 0, moved: false, lane, share }
     }
 
-    pub(crate) const fn mode(&self) -> Mode {
-        match self.lane {
-            Lane::Unreliable { .. } => Mode::Unreliable,
-            Lane::Ordered { .. } => Mode::UnreliableOrdered,
-            Lane::Reliable { .. } => Mode::Reliable,
-        }
-    }
-
     /// Whether it is in line to be sent.
     pub(crate) fn is_queued(&self) -> bool {
         self.share.is_queued()
@@ -174,15 +166,13 @@ impl Peer {
         &mut self,
         memory: &mut Memory<'_>,
         config: &Config,
-        slot: usize,
         channel: ChannelId,
         mode: Mode,
     ) -> Result<Link, Need> {
-        if let Some(link) = memory.domain(slot, channel.0, mode) {
+        if let Some(link) = memory.table.find(self.row, channel.0, mode) {
             return Ok(link);
         }
-        let row = slot * memory.channels + usize::from(channel.0);
-        self.open_domain(memory, config, row, channel, mode)
+        self.open_domain(memory, config, channel, mode)
     }
 
     #[inline(never)]
@@ -190,10 +180,12 @@ impl Peer {
         &mut self,
         memory: &mut Memory<'_>,
         config: &Config,
-        row: usize,
         channel: ChannelId,
         mode: Mode,
     ) -> Result<Link, Need> {
+        if !memory.table.begin(&mut self.row) {
+            return Err(Need::Row);
+        }
         let link = memory.domains.take(&mut self.domain_quota).ok_or(Need::Domain)?;
         let lane = match mode {
             Mode::Unreliable => Lane::Unreliable { out: OutQueue::new(0) },
@@ -207,9 +199,7 @@ impl Peer {
         };
         memory.domains[link] = Domain::new(self.domains, channel, config.class(channel), lane);
         self.domains = link;
-        if let Some(place) = memory.table.get_mut(row).and_then(|row| row.get_mut(mode as usize)) {
-            *place = link;
-        }
+        memory.table.insert(self.row, channel.0, mode, link);
         Ok(link)
     }
 }

@@ -94,12 +94,11 @@ impl<S: Storage> Endpoint<S> {
         loop {
             let mut parts = self.storage.parts();
             let link = self.context.find_session(&parts, from, &head).ok_or(DropReason::Stray)?;
-            let slot = link.index();
             let peer = &mut parts.peers[link];
             if peer.address != *from {
                 return Err(DropReason::WrongAddress);
             }
-            let outcome = match peer.handle(&mut parts.memory, &self.context, now, slot, &packet) {
+            let outcome = match peer.handle(&mut parts.memory, &self.context, now, &packet) {
                 Ok(()) => Ok(()),
                 Err(Failed::Drop(reason)) => Err(reason),
                 Err(Failed::Short(need)) => {

@@ -119,8 +119,8 @@ impl<S: Storage> Endpoint<S> {
     ) -> Result<Self, ConfigError> {
         config.check()?;
         let parts = storage.parts();
-        if usize::from(config.channels) > parts.memory.channels {
-            let memory = parts.memory.channels;
+        if usize::from(config.channels) > parts.memory.table.channels() {
+            let memory = parts.memory.table.channels();
             return Err(ConfigError::ChannelsBeyondMemory { memory });
         }
         let block_len = parts.memory.pool.block_len();
@@ -208,7 +208,7 @@ impl<S: Storage> Endpoint<S> {
         let parts = self.storage.parts();
         let link = find(&parts.peers, peer)?;
         let mode = bowline_core::Mode::UnreliableOrdered;
-        let domain = parts.memory.domain(link.index(), channel.0, mode);
+        let domain = parts.memory.table.find(parts.peers[link].row, channel.0, mode);
         let lane = domain.map(|domain| &parts.memory.domains[domain].lane);
         match lane {
             Some(Lane::Ordered { late, .. }) => Some(*late),

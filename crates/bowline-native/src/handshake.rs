@@ -106,11 +106,10 @@ impl Peer {
         memory: &mut Memory<'_>,
         context: &Context,
         now: Instant,
-        slot: usize,
         packet: &Packet<'_>,
     ) -> Result<(), Failed> {
         match self.phase {
-            Phase::Open | Phase::Closing { .. } => self.receive(memory, context, now, slot, packet),
+            Phase::Open | Phase::Closing { .. } => self.receive(memory, context, now, packet),
             Phase::Vacant | Phase::Closed => Err(DropReason::Stray.into()),
             Phase::Hello | Phase::Connect { .. } | Phase::Asked => {
                 Err(DropReason::Unexpected.into())

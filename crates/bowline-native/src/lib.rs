@@ -99,6 +99,7 @@ mod send;
 mod session;
 mod statistics;
 mod storage;
+mod table;
 mod talk;
 mod timeout;
 mod transmit;

@@ -21,6 +21,7 @@ use bowline_wire::native::{COOKIE_LEN, CloseCause, Integrity, SessionCrc};
 use crate::agreement::Theirs;
 use crate::read::{Held, ReadRun};
 use crate::statistics::PeerStatistics;
+use crate::table::Row;
 
 /// Queues that a peer can be in.
 pub(crate) const ACTIVE: u8 = 1;
@@ -127,6 +128,7 @@ pub struct Peer {
     pub(crate) liveness: Liveness,
 
     // Memory.
+    pub(crate) row: Row,
     /// The first of the domains; the next free slot while nobody has this one.
     pub(crate) domains: Link,
     pub(crate) domain_quota: Quota,
@@ -224,6 +226,7 @@ impl Slot for Peer {
         run: ReadRun::NONE,
         unnoted: false,
         liveness: Liveness::UNUSED,
+        row: Row::NONE,
         domains: Link::NONE,
         domain_quota: Quota::NONE,
         send_blocks: Quota::NONE,

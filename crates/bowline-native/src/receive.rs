@@ -50,7 +50,6 @@ impl Peer {
         memory: &mut Memory<'_>,
         context: &Context,
         now: Instant,
-        slot: usize,
         packet: &Packet<'_>,
     ) -> Result<(), Failed> {
         let (number, body) = self.open_packet(packet)?;
@@ -62,7 +61,7 @@ impl Peer {
         if matches!(self.phase, Phase::Closing { .. }) {
             return self.receive_last(memory, now, number, acks, body);
         }
-        let plan = self.check_frames(memory, &context.config, slot, number, body)?;
+        let plan = self.check_frames(memory, &context.config, number, body)?;
         if !plan.any_frame && block.is_none() {
             return Err(DropReason::Malformed.into());
         }
@@ -81,7 +80,7 @@ impl Peer {
             self.on_acks(memory, now, &acks);
         }
         if !cfg!(bowline_mutant = "ack_without_taking") || number % 61 > 0 {
-            self.apply_frames(memory, context, now, slot, number, body);
+            self.apply_frames(memory, context, now, number, body);
         }
         self.judge_long(memory, context, now);
         Ok(())

@@ -41,7 +41,7 @@ impl Parts<'_> {
         if !peer.is_active() || !peer.is_carefree() || !message.is_plain() {
             return false;
         }
-        let known = self.memory.domain(link.index(), message.channel.0, message.mode);
+        let known = self.memory.table.find(peer.row, message.channel.0, message.mode);
         let Some(domain) = known.map(|domain| &mut self.memory.domains[domain]) else {
             return false;
         };
@@ -69,7 +69,7 @@ impl Parts<'_> {
         let Self { mut peers, memory, .. } = self;
         let &[piece] = message.pieces else { return false };
         let Some(link) = find(&peers, to) else { return false };
-        let known = memory.domain(link.index(), message.channel.0, message.mode);
+        let known = memory.table.find(peers[link].row, message.channel.0, message.mode);
         let Some(known) = known else { return false };
         let Memory { mut domains, mut pool, .. } = memory;
         let (peer, domain) = (&mut peers[link], &mut domains[known]);
@@ -99,13 +99,12 @@ impl Peer {
         &mut self,
         memory: &mut Memory<'_>,
         context: &Context,
-        slot: usize,
         message: &Outgoing<'_>,
     ) -> Result<(), Refused> {
         let len = message.len();
         self.check_message(context, message, len)?;
         let link = self
-            .domain(memory, &context.config, slot, message.channel, message.mode)
+            .domain(memory, &context.config, message.channel, message.mode)
             .map_err(Refused::Short)?;
         let (bytes, prefix_len) = encode_prefix(len);
         let prefix = bytes.get(..prefix_len).unwrap_or_default();

@@ -51,7 +51,7 @@ impl<S: Storage> Endpoint<S> {
     pub(crate) fn abort_session(&mut self, link: Link) {
         let mut parts = self.storage.parts();
         self.context.hash.remove(parts.index, &parts.peers, link);
-        parts.peers[link].vacate(&mut parts.memory, link.index());
+        parts.peers[link].vacate(&mut parts.memory);
         parts.peers.give(&mut self.peers_quota, link);
     }
 
@@ -77,7 +77,7 @@ impl<S: Storage> Endpoint<S> {
     #[inline(never)]
     pub(crate) fn retire(&mut self, link: Link) {
         let mut parts = self.storage.parts();
-        parts.peers[link].vacate(&mut parts.memory, link.index());
+        parts.peers[link].vacate(&mut parts.memory);
         parts.schedule.set(link.index(), None);
         self.lines.remove(&mut parts.peers, link);
         parts.peers.give(&mut self.peers_quota, link);

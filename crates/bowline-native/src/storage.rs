@@ -7,13 +7,14 @@
 //!      Parts<'_>                peers, and Memory<'_>: everything that peers share
 //! ```
 
-use bowline_core::{Entry, Link, Mode, Pool, PoolControl, Schedule, SlotControl, Slots};
+use bowline_core::{Entry, Link, Pool, PoolControl, Schedule, SlotControl, Slots};
 use bowline_transport::fragments::Assembly;
 use bowline_transport::record::Record;
 
 use crate::domain::Domain;
 use crate::peer::Peer;
 use crate::reply::Reply;
+use crate::table::{Table, TableControl};
 
 mod fixed;
 #[cfg(feature = "alloc")]
@@ -57,6 +58,8 @@ pub enum Need {
     Peer,
     /// A (channel, mode) domain.
     Domain,
+    /// What tells the domains of a session that has had none so far.
+    Row,
     /// A record.
     Record,
     /// A message in reassembly.
@@ -73,6 +76,7 @@ pub struct Control {
     pub(crate) records: SlotControl<Record>,
     pub(crate) assemblies: SlotControl<Assembly>,
     pub(crate) pool: PoolControl,
+    pub(crate) table: TableControl,
     pub(crate) scheduled: u32,
 }
 
@@ -115,6 +119,7 @@ impl Control {
             records: SlotControl::new(capacity.records),
             assemblies: SlotControl::new(capacity.assemblies),
             pool: PoolControl::new(capacity.block_len, capacity.blocks),
+            table: TableControl::new(),
             scheduled: 0,
         }
     }
@@ -133,7 +138,8 @@ pub struct Slices<'m> {
     pub assemblies: &'m mut [Assembly],
     /// Message bytes of all peers.
     pub bytes: &'m mut [u8],
-    /// For each peer and channel, the domains of the three modes; [`Link::NONE`] to begin with.
+    /// The domains of a channel by mode, as often as there are channels, for each peer that may use some at
+    /// once; [`Link::NONE`] to begin with.
     pub table: &'m mut [[Link; 3]],
     /// Peers by address: at least twice as many as peers; [`Link::NONE`] to begin with.
     pub index: &'m mut [Link],
@@ -162,17 +168,7 @@ pub(crate) struct Memory<'m> {
     pub(crate) records: Slots<'m, Record>,
     pub(crate) assemblies: Slots<'m, Assembly>,
     pub(crate) pool: Pool<'m>,
-    pub(crate) table: &'m mut [[Link; 3]],
-    pub(crate) channels: usize,
-}
-
-impl Memory<'_> {
-    /// The domain of `channel` and `mode` of the peer in `slot`, if it is open.
-    #[inline]
-    pub(crate) fn domain(&self, slot: usize, channel: u8, mode: Mode) -> Option<Link> {
-        let row = slot * self.channels + usize::from(channel);
-        self.table.get(row).and_then(|row| row.get(mode as usize)).and_then(|link| link.some())
-    }
+    pub(crate) table: Table<'m>,
 }
 
 impl<'m> Parts<'m> {
@@ -185,8 +181,7 @@ impl<'m> Parts<'m> {
                 records: Slots::new(slices.records, &mut control.records),
                 assemblies: Slots::new(slices.assemblies, &mut control.assemblies),
                 pool: Pool::new(slices.bytes, &mut control.pool),
-                table: slices.table,
-                channels,
+                table: Table::new(slices.table, &mut control.table, channels),
             },
             index: slices.index,
             schedule: Schedule::new(slices.deadlines, slices.places, &mut control.scheduled),
@@ -207,7 +202,7 @@ impl<'m> Parts<'m> {
         };
         Shape {
             capacity,
-            channels: memory.channels as u16,
+            channels: memory.table.channels() as u16,
             peers: self.peers.lent() as u32,
             replies: self.replies.len() as u32,
         }

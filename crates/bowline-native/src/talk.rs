@@ -180,7 +180,7 @@ impl<S: Storage> Endpoint<S> {
             let mut parts = self.storage.parts();
             let link = find(&parts.peers, to).ok_or(SendError::UnknownPeer)?;
             let peer = &mut parts.peers[link];
-            match peer.send(&mut parts.memory, &self.context, link.index(), message) {
+            match peer.send(&mut parts.memory, &self.context, message) {
                 Ok(()) => {
                     self.lines.active.push(&mut parts.peers, link);
                     return Ok(());

@@ -15,7 +15,7 @@ use crate::reply::Reply;
 
 /// Most answers to strangers that wait to be sent. What comes at once is a burst between two calls of
 /// `poll_transmit`; who gets no answer asks again.
-const REPLIES_MAX: usize = 256;
+const REPLIES_MAX: usize = 512;
 const REPLIES_MIN: usize = 16;
 
 /// How far a [`Heap`] may grow, and how it is divided.
@@ -68,6 +68,7 @@ impl Limits {
         let capacity = self.capacity();
         let blocks = times(capacity.blocks as usize, capacity.block_len as usize);
         self.peers_bytes(capacity.peers as usize)
+            .saturating_add(times(capacity.peers as usize, self.row_len()))
             .saturating_add(array::<Domain>(capacity.domains))
             .saturating_add(array::<Record>(capacity.records))
             .saturating_add(array::<Assembly>(capacity.assemblies))
@@ -77,10 +78,9 @@ impl Limits {
     /// Bytes taken from the allocator for `count` sessions that have nothing to say, once there is room
     /// for exactly so many.
     pub const fn peers_bytes(&self, count: usize) -> usize {
-        let PeerArrays { table, index, replies } = self.peer_arrays(count);
+        let PeerArrays { index, replies } = self.peer_arrays(count);
         let each = size_of::<Peer>() + size_of::<Entry>() + size_of::<u32>();
         times(count, each)
-            .saturating_add(times(table, size_of::<[Link; 3]>()))
             .saturating_add(times(index, size_of::<Link>()))
             .saturating_add(times(replies, size_of::<Reply>()))
     }
@@ -91,20 +91,25 @@ impl Limits {
     pub const fn promised_bytes(&self, config: &Config) -> usize {
         let block_len = self.capacity().block_len;
         let promise = Promise::of(config, PoolControl::new(block_len, 0).block_len());
-        array::<Domain>(promise.domains)
+        self.row_len()
+            .saturating_add(array::<Domain>(promise.domains))
             .saturating_add(array::<Record>(promise.records()))
             .saturating_add(times(promise.blocks() as usize, block_len as usize))
+    }
+
+    /// Bytes of what tells the domains of a session that has any.
+    const fn row_len(&self) -> usize {
+        times(self.channels as usize, size_of::<[Link; 3]>())
     }
 
     /// Lengths of what there is once for all sessions, or several times for each.
     const fn peer_arrays(&self, peers: usize) -> PeerArrays {
         if peers == 0 {
-            return PeerArrays { table: 0, index: 0, replies: 0 };
+            return PeerArrays { index: 0, replies: 0 };
         }
         PeerArrays {
-            table: times(peers, self.channels as usize),
             index: times(peers.next_power_of_two(), 2),
-            replies: match peers / 4 {
+            replies: match peers {
                 ..REPLIES_MIN => REPLIES_MIN,
                 few @ REPLIES_MIN..REPLIES_MAX => few,
                 _ => REPLIES_MAX,
@@ -115,7 +120,6 @@ impl Limits {
 
 /// Lengths of a [`Heap`]'s arrays that follow from how many sessions there are.
 struct PeerArrays {
-    table: usize,
     index: usize,
     replies: usize,
 }
@@ -188,21 +192,30 @@ impl Heap {
     fn grow_peers(&mut self) -> bool {
         let limit = self.limits.peers as usize;
         let Some(count) = doubled(self.peers.len(), limit, 4) else { return false };
-        let PeerArrays { table, index, replies } = self.limits.peer_arrays(count);
+        let PeerArrays { index, replies } = self.limits.peer_arrays(count);
         // All or nothing: only what was reserved for everything is filled.
         let fits = reserve(&mut self.peers, count)
-            && reserve(&mut self.table, table)
             && reserve(&mut self.index, index)
             && reserve(&mut self.deadlines, count)
             && reserve(&mut self.places, count)
             && reserve(&mut self.replies, replies);
         if fits {
             self.peers.resize_with(count, || Peer::VACANT);
-            self.table.resize(table, [Link::NONE; 3]);
             self.index.resize(index, Link::NONE);
             self.deadlines.resize(count, Entry::NONE);
             self.places.resize(count, Schedule::UNPLACED);
             self.replies.resize_with(replies, || Reply::VACANT);
+        }
+        fits
+    }
+
+    fn grow_table(&mut self) -> bool {
+        let channels = self.limits.channels as usize;
+        let rows = self.table.len().checked_div(channels).unwrap_or(0);
+        let Some(rows) = doubled(rows, self.limits.peers as usize, 4) else { return false };
+        let fits = reserve(&mut self.table, rows * channels);
+        if fits {
+            self.table.resize(rows * channels, [Link::NONE; 3]);
         }
         fits
     }
@@ -252,6 +265,7 @@ impl Storage for Heap {
         match need {
             Need::Peer => self.grow_peers(),
             Need::Domain => grow(&mut self.domains, self.control.domains.ledger().limit(), 8),
+            Need::Row => self.grow_table(),
             Need::Record => grow(&mut self.records, self.control.records.ledger().limit(), 64),
             Need::Assembly => {
                 grow(&mut self.assemblies, self.control.assemblies.ledger().limit(), 4)
