@@ -9,12 +9,14 @@
 //! - [`rogue`]: a peer that speaks the protocol and keeps none of its rules.
 //! - [`allocator`]: an allocator that counts, and refuses when told to.
 //! - [`watched`]: machines whose calls it watches.
+//! - [`dissect`]: what is in a datagram.
 //! - [`load`]: all that endpoints can be asked to do, in great numbers.
 //! - [`soak`]: world after world, for as long as one likes.
 
 extern crate alloc;
 
 pub mod allocator;
+pub mod dissect;
 pub mod load;
 pub mod memory;
 pub mod mutant;

@@ -5,8 +5,8 @@ use alloc::rc::Rc;
 use core::cell::RefCell;
 
 use bowline_core::{
-    ChannelId, CloseReason, Duration, Event, Instant, Machine, Messages, Mode, Outgoing, PeerId,
-    SendError,
+    ChannelId, CloseReason, Duration, Event, Instant, Machine, Messages, Mode, Outcome, Outgoing,
+    PeerId, SendError, Tag,
 };
 use bowline_crypto::SipHash;
 use bowline_native::{Endpoint, InUse};
@@ -167,6 +167,29 @@ impl Stage {
         self.events[node].drain(..).collect()
     }
 
+    /// The outcomes that `node` was told since they were last taken; other events stay.
+    pub fn take_outcomes(&mut self, node: usize) -> Vec<(u32, Outcome)> {
+        let (mut outcomes, events) = (Vec::new(), &mut self.events[node]);
+        events.retain(|event| match event {
+            Event::Outcome(_, tag, outcome) => {
+                outcomes.push((tag.0, *outcome));
+                false
+            }
+            _ => true,
+        });
+        outcomes
+    }
+
+    /// Lets time pass while nobody asks for events.
+    ///
+    /// # Panics
+    ///
+    /// If an endpoint cannot be driven.
+    pub fn run_unasked(&mut self, span: Duration) {
+        let end = self.now() + span;
+        while self.step_until(end) == bowline_sim::Step::Due {}
+    }
+
     /// Sends a message from `node`.
     ///
     /// # Errors
@@ -183,6 +206,38 @@ impl Stage {
         let now = self.now();
         let pieces = [bytes];
         self.endpoints[node].send(now, to, Outgoing::new(ChannelId(channel), mode, &pieces))
+    }
+
+    /// Sends a message from `node`, and whatever is asked for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Messages::send`].
+    pub fn offer(
+        &mut self,
+        node: usize,
+        to: PeerId,
+        message: Outgoing<'_>,
+    ) -> Result<(), SendError> {
+        let now = self.now();
+        self.endpoints[node].send(now, to, message)
+    }
+
+    /// Sends a message whose outcome is to be told; in mode reliable-latest, of a key of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Messages::send`].
+    pub fn send_tagged(
+        &mut self,
+        node: usize,
+        to: PeerId,
+        mode: Mode,
+        bytes: &[u8],
+        tag: u32,
+    ) -> Result<(), SendError> {
+        let pieces = [bytes];
+        self.offer(node, to, tagged(mode, &pieces, tag))
     }
 
     /// All messages that `node` can read from this peer now.
@@ -222,6 +277,12 @@ fn endpoint(plan: &NodePlan, seed: u64, node: u64) -> Endpoint<Memory> {
     let seed = Rng::stream(seed, node).seed();
     Endpoint::plain(plan.config, &SipHash, &seed, plan.kind.memory())
         .unwrap_or_else(|error| panic!("{:?}: {error}", plan.kind))
+}
+
+/// A message on channel 0 whose outcome is to be told; in mode reliable-latest, of a key of its own.
+pub fn tagged<'a>(mode: Mode, pieces: &'a [&'a [u8]], tag: u32) -> Outgoing<'a> {
+    let key = (mode == Mode::ReliableLatest).then_some(tag);
+    Outgoing { tag: Some(Tag(tag)), key, ..Outgoing::new(ChannelId(0), mode, pieces) }
 }
 
 /// `len` bytes that follow from `seed`.
