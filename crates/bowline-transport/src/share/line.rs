@@ -209,6 +209,10 @@ impl Line {
         more: bool,
         now: Instant,
     ) {
+        if self.due == FREE && self.head == member {
+            self.settle_head(slots, member, bytes, more);
+            return;
+        }
         let (queued, budgets) = (slots[member].share().is_queued(), self.due != FREE);
         if queued {
             if budgets {
@@ -229,6 +233,30 @@ impl Line {
         }
         if budgets && !self.is_empty() {
             self.due = LOOK;
+        }
+    }
+
+    /// Charges who is first of several, where there are no budgets.
+    fn settle_head<T: Member>(
+        &mut self,
+        slots: &mut Slots<'_, T>,
+        member: Link,
+        bytes: u32,
+        more: bool,
+    ) {
+        let share = slots[member].share();
+        share.pass = share.pass.wrapping_add(share.cost(bytes));
+        let old = core::mem::replace(&mut share.standing, Standing::Out);
+        self.head = core::mem::replace(&mut share.next, Link::NONE);
+        if !more {
+            return;
+        }
+        if old == Standing::Urgent {
+            self.insert(slots, member, Standing::In);
+        } else {
+            // It was behind none of its equals, so that one datagram does not bring it too far.
+            share.standing = Standing::In;
+            self.place(slots, member);
         }
     }
 
@@ -299,7 +327,7 @@ impl Line {
         pass
     }
 
-    /// Puts `member`, which is in no line, behind all that stay before it.
+    /// Puts `member`, which is in no line, where it belongs.
     fn insert<T: Member>(&mut self, slots: &mut Slots<'_, T>, member: Link, standing: Standing) {
         let priority = slots[member].share().priority;
         let base = self.pass_of(slots, priority);
@@ -311,14 +339,19 @@ impl Line {
             let ahead = ahead32(share.pass, pass).min(AHEAD_MAX);
             share.pass = pass.wrapping_add(ahead as u32);
         }
-        let share = *share;
+        self.place(slots, member);
+    }
+
+    /// Puts `member` behind all that stay before it.
+    fn place<T: Member>(&mut self, slots: &mut Slots<'_, T>, member: Link) {
+        let rank = slots[member].share().rank();
         let mut before = self.tail;
-        if before.is_some() && !slots[before].share().stays_before(&share) {
+        if before.is_some() && !slots[before].share().rank().stays_before(rank) {
             before = Link::NONE;
             let mut at = self.head;
             while let Some(link) = at.some() {
                 let other = slots[link].share();
-                if !other.stays_before(&share) {
+                if !other.rank().stays_before(rank) {
                     break;
                 }
                 (before, at) = (link, other.next);

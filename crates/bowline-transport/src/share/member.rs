@@ -20,7 +20,7 @@ pub trait Member: Slot {
 }
 
 /// Whether a member stands in the line, and how.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Standing {
     Out,
     In,
@@ -99,11 +99,9 @@ impl Share {
         self.rate_max != 0 && self.max_at > now
     }
 
-    /// Whether it keeps its place when `other` comes.
-    pub(super) fn stays_before(&self, other: &Self) -> bool {
-        (self.priority, self.standing) > (other.priority, other.standing)
-            || (self.priority, self.standing) == (other.priority, other.standing)
-                && ahead32(other.pass, self.pass) >= 0
+    /// What its place in line depends on.
+    pub(super) const fn rank(&self) -> Rank {
+        Rank { urgency: (self.priority as u16) << 8 | self.standing as u16, pass: self.pass }
     }
 
     /// What `bytes` add to the pass.
@@ -130,6 +128,25 @@ impl Share {
             if at > self.min_at {
                 (self.min_at, self.min_part) = (at, part);
             }
+        }
+    }
+}
+
+/// What the place of a member in line depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Rank {
+    /// The priority, and below it how it stands.
+    urgency: u16,
+    pass: u32,
+}
+
+impl Rank {
+    /// Whether who has this rank keeps its place when `other` comes.
+    pub(super) fn stays_before(self, other: Self) -> bool {
+        if self.urgency == other.urgency {
+            ahead32(other.pass, self.pass) >= 0
+        } else {
+            self.urgency > other.urgency
         }
     }
 }
