@@ -323,11 +323,17 @@ impl Oracle {
         flows.map(|((.., mode), flow)| flow.missing(*mode, self.now)).sum()
     }
 
-    /// How many messages of this direction were acknowledged in a mode without order and not delivered.
-    pub fn acked_missing(&self, direction: Direction) -> usize {
-        let acked = |mode| matches!(mode, Mode::Unreliable | Mode::ReliableUnordered);
-        let flows = self.flows.iter().filter(|((d, _, mode), _)| *d == direction && acked(*mode));
-        flows.flat_map(|(_, flow)| &flow.sent).filter(|sent| sent.acked && !sent.delivered).count()
+    /// How many messages of this direction were acknowledged and not delivered, where mode and length are asked for.
+    pub fn acked_missing(
+        &self,
+        direction: Direction,
+        modes: impl Fn(Mode, usize) -> bool,
+    ) -> usize {
+        let flows = self.flows.iter().filter(|(key, _)| key.0 == direction);
+        let sent = flows.flat_map(|((.., mode), flow)| flow.sent.iter().map(|sent| (*mode, sent)));
+        sent.filter(|(mode, sent)| modes(*mode, sent.bytes.len()))
+            .filter(|(_, sent)| sent.acked && !sent.delivered)
+            .count()
     }
 
     fn judge(&mut self, key: FlowKey, message: &[u8]) -> Result<(), (Wrong, String)> {

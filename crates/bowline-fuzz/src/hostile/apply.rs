@@ -8,6 +8,9 @@ use crate::op::{Op, Order};
 use crate::oracle::Terms;
 use crate::{Failure, Side};
 
+/// Messages that are not known otherwise are told apart from this length on, in bytes.
+const UNIQUE_LEN: usize = 4;
+
 impl Hostile<'_> {
     /// One thing happens, and the applications that are attentive take note.
     ///
@@ -94,18 +97,21 @@ impl Hostile<'_> {
         let bytes = self.game.compose(&order.seed, order.len);
         let known =
             out.is_some_and(|out| self.oracle.knows(out, ChannelId(channel), order.mode, &bytes));
-        // Where equal messages are given up nobody could tell which.
-        let plain = known || bytes.is_empty() || order.mode == Mode::UnreliableOrdered;
+        // Of equal messages that may be given up nobody could tell which one it was.
         let is_latest = order.mode == Mode::ReliableLatest;
-        if known && is_latest {
+        if known && (is_latest || self.special.contains(&bytes)) {
             return Ok(());
         }
+        let plain = known || bytes.len() < UNIQUE_LEN;
         let key = is_latest.then_some(order.key);
         let time_to_live = order.time_to_live.filter(|_| !plain);
-        let tag = (order.tagged && !known).then(|| {
+        let tag = (order.tagged && !plain).then(|| {
             self.tags += 1;
             Tag(self.tags)
         });
+        if tag.is_some() || time_to_live.is_some() {
+            self.special.insert(bytes.clone());
+        }
         let cut = bytes.len() / 3;
         let (head, tail) = bytes.split_at(cut);
         let pieces = [head, tail];

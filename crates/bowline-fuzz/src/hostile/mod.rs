@@ -62,6 +62,8 @@ pub struct Hostile<'g> {
     channels: u16,
     attempts: u64,
     tags: u32,
+    /// Messages with a tag or a time to live.
+    special: BTreeSet<Vec<u8>>,
     secrets: Secrets,
     client: Side,
     on_path: bool,
@@ -104,6 +106,7 @@ impl<'g> Hostile<'g> {
             channels: setup.configs[0].channels.min(setup.configs[1].channels),
             attempts: 0,
             tags: 0,
+            special: BTreeSet::new(),
             secrets: Secrets::default(),
             client: Side::Left,
             on_path: setup.on_path,
