@@ -157,7 +157,7 @@ fn stream(input: &mut Input, pool: &mut Pool<'_>, records: &mut Slots<'_, Record
         let (start, end) = (input.word(), input.word());
         keep(into.check(pool, start, end));
         keep(into.write(pool, &mut blocks, &mut ranges, input.long(), start, bytes));
-        keep(into.head(pool, input.word(), input.word()));
+        keep(into.head(pool, ranges.records, input.word(), input.word()));
         keep(into.place(pool, input.index()).read(pool, &mut [0; 16]));
         into.consume(pool, &mut blocks, input.index());
         let limits = bowline_transport::credit::GrantLimits {
@@ -183,7 +183,7 @@ fn unreliable(input: &mut Input, pool: &mut Pool<'_>) {
         let bytes = input.bytes::<64>();
         let bytes = bytes.get(..input.index()).unwrap_or_default();
         queue.append(pool, &mut quota, bytes);
-        keep(queue.next(pool, &mut quota, input.index(), input.index()));
+        keep(queue.next(pool, &mut quota, input.word(), input.index(), input.index()));
         let mut sent = [0; 64];
         let sent = sent.get_mut(..input.index()).unwrap_or_default();
         keep(queue.fragment());
