@@ -5,10 +5,12 @@
 
 mod extent;
 mod in_stream;
+pub mod loose;
 mod out_stream;
 mod ranges;
 
 pub use self::in_stream::{Head, InStream, Refused};
+pub use self::loose::LooseStream;
 pub use self::out_stream::{Cut, OutStream, Piece};
 pub use self::ranges::Ranges;
 

@@ -2,6 +2,7 @@
 
 mod in_stream;
 mod link;
+mod loose;
 mod out_stream;
 mod ranges;
 
