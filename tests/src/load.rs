@@ -150,6 +150,7 @@ const fn config(is_server: bool) -> Config {
         connect_timeout: Duration::from_secs(1),
         credit: 600,
         credit_max: 8_000,
+        loose_credit: 0,
         reliable_max: 20_000,
         ordered_max: 5_000,
         unreliable_max: 5_000,

@@ -56,6 +56,7 @@ impl Coded for SendError {
             Self::TooLong { len, max } => Code::with(4, [len as u64, max as u64]),
             Self::Unsupported => Code::bare(5),
             Self::Full => Code::bare(6),
+            Self::Key => Code::bare(7),
         }
     }
 
@@ -69,6 +70,7 @@ impl Coded for SendError {
             4 => Self::TooLong { len: a as usize, max: b as usize },
             5 => Self::Unsupported,
             6 => Self::Full,
+            7 => Self::Key,
             _ => return None,
         };
         exact(made, code)

@@ -139,7 +139,7 @@ pub struct Outgoing<'a> {
     pub tag: Option<Tag>,
     /// How long the message is worth delivering.
     pub time_to_live: Option<Duration>,
-    /// What the message replaces, with [`Mode::ReliableLatest`].
+    /// What the message replaces: needed with [`Mode::ReliableLatest`], and not allowed with others.
     pub key: Option<u32>,
 }
 
@@ -147,6 +147,24 @@ impl<'a> Outgoing<'a> {
     /// A message without tag, deadline and key.
     pub const fn new(channel: ChannelId, mode: Mode, pieces: &'a [&'a [u8]]) -> Self {
         Self { channel, mode, pieces, tag: None, time_to_live: None, key: None }
+    }
+
+    /// The same message with a tag: its [`Outcome`] is told.
+    #[must_use]
+    pub const fn tagged(self, tag: Tag) -> Self {
+        Self { tag: Some(tag), ..self }
+    }
+
+    /// The same message with a time to live, from when it is sent on.
+    #[must_use]
+    pub const fn expiring(self, after: Duration) -> Self {
+        Self { time_to_live: Some(after), ..self }
+    }
+
+    /// The same message with a key.
+    #[must_use]
+    pub const fn with_key(self, key: u32) -> Self {
+        Self { key: Some(key), ..self }
     }
 
     /// Whether it has neither tag nor deadline nor key.
@@ -173,13 +191,25 @@ impl<'a> Outgoing<'a> {
 pub struct Incoming<'a> {
     channel: ChannelId,
     mode: Mode,
+    key: Option<u32>,
     chunks: Chunks<'a>,
 }
 
 impl<'a> Incoming<'a> {
     /// A message whose bytes lie in pool blocks; for protocol crates.
     pub const fn new(channel: ChannelId, mode: Mode, chunks: Chunks<'a>) -> Self {
-        Self { channel, mode, chunks }
+        Self { channel, mode, key: None, chunks }
+    }
+
+    /// The same message with a key; for protocol crates.
+    #[must_use]
+    pub const fn with_key(self, key: Option<u32>) -> Self {
+        Self { key, ..self }
+    }
+
+    /// What it replaces, in mode [`Mode::ReliableLatest`].
+    pub const fn key(&self) -> Option<u32> {
+        self.key
     }
 
     /// The channel it came on.
@@ -359,8 +389,10 @@ pub enum SendError {
         /// Longest message in this mode, in bytes.
         max: usize,
     },
-    /// The protocol, or this version of it, has no such mode, tag, deadline or key.
+    /// The protocol, or the peer, has no such mode, tag, deadline or key.
     Unsupported,
+    /// A message of [`Mode::ReliableLatest`] has no key, or another one has.
+    Key,
     /// No room until something is sent or acknowledged; [`Event::Writable`] will tell.
     Full,
 }
@@ -378,6 +410,7 @@ impl core::fmt::Display for SendError {
                 write!(f, "message of {len} bytes is longer than {max}")
             }
             Self::Unsupported => f.write_str("mode or option not supported"),
+            Self::Key => f.write_str("reliable-latest takes a key, and no other mode does"),
             Self::Full => f.write_str("no room until something is sent or acknowledged"),
         }
     }

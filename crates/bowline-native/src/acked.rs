@@ -102,9 +102,16 @@ impl Peer {
         let mut ranges = Ranges { records: &mut memory.records, quota: &mut self.send_records };
         let ends = &mut Ends::new(&mut self.tickets, &mut self.outcomes);
         match lane {
-            Some(Lane::Reliable { out, .. }) => {
+            Some(Lane::Reliable { out, .. } | Lane::Loose { out, latest: false, .. }) => {
                 out.on_acked(&mut memory.pool, &mut self.send_blocks, &mut ranges, range);
                 if !out.tickets().is_empty() {
+                    out.settle(&mut memory.records, ends, (start, end));
+                }
+            }
+            Some(Lane::Loose { out, keys, .. }) => {
+                out.on_acked(&mut memory.pool, &mut self.send_blocks, &mut ranges, range);
+                if !out.tickets().is_empty() {
+                    ends.keys = Some(keys);
                     out.settle(&mut memory.records, ends, (start, end));
                 }
             }

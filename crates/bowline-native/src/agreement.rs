@@ -23,6 +23,8 @@ pub(crate) struct Theirs {
     /// How long it may withhold an acknowledgement, in microseconds.
     ack_delay_us: u16,
     pub(crate) credit: u32,
+    /// 0 if it takes no messages in the loose modes.
+    pub(crate) loose_credit: u32,
     pub(crate) reliable_max: u32,
     pub(crate) ordered_max: u32,
     pub(crate) unreliable_max: u32,
@@ -35,6 +37,7 @@ impl Theirs {
     pub(crate) const NONE: Self = Self {
         initial: 0,
         credit: 0,
+        loose_credit: 0,
         reliable_max: 0,
         ordered_max: 0,
         unreliable_max: 0,
@@ -63,7 +66,7 @@ impl Peer {
             ack_delay: (config.ack_delay.as_micros() / bowline_wire::native::DELAY_UNIT_US) as u8,
             idle_timeout_ms: config.idle_timeout.as_millis() as u32,
             credit: config.credit,
-            loose_credit: 0,
+            loose_credit: config.loose_credit.checked_ilog2().unwrap_or(0) as u8,
             reliable_max: config.reliable_max,
             ordered_max: config.ordered_max,
             unreliable_max: config.unreliable_max,
@@ -87,6 +90,7 @@ impl Peer {
             channels: theirs.channels.min(config.channels),
             ack_delay_us: u16::from(theirs.ack_delay) * bowline_wire::native::DELAY_UNIT_US as u16,
             credit: theirs.credit,
+            loose_credit: theirs.loose_credit_bytes(),
             reliable_max: theirs.reliable_max,
             ordered_max: theirs.ordered_max,
             unreliable_max: theirs.unreliable_max,

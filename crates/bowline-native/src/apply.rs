@@ -2,11 +2,12 @@
 
 use bowline_core::{CloseReason, DisconnectReason, Instant, Link, Mode};
 use bowline_transport::fragments::{self, Fragment};
+use bowline_transport::reliable::loose::{Arrival, Unfit};
 use bowline_transport::reliable::{Head, Ranges};
 use bowline_wire::native::{CloseCause, Frame, Offset, Stream, frames, messages};
 
 use crate::config::Config;
-use crate::domain::Lane;
+use crate::domain::{Lane, mode_of};
 use crate::endpoint::Context;
 use crate::note::Note;
 use crate::peer::Peer;
@@ -26,8 +27,8 @@ impl Peer {
         for frame in frames(body) {
             let Ok(frame) = frame else { break };
             match frame {
-                Frame::Credit { stream: Stream::Reliable, channel, limit } => {
-                    self.on_credit(memory, channel, limit);
+                Frame::Credit { stream, channel, limit } => {
+                    self.on_credit(memory, (stream, channel), limit);
                 }
                 Frame::Close { cause, reason } => {
                     self.on_close(memory, cause, reason);
@@ -40,11 +41,19 @@ impl Peer {
                     let fragment = Fragment { channel, ordered, id, offset, total, data, number };
                     self.on_fragment(memory, &context.config, now, &fragment);
                 }
-                Frame::Void { stream: Stream::Reliable, channel, offset, len } => {
-                    let Some(link) = memory.table.find(self.row, channel, Mode::Reliable) else {
+                Frame::Void { stream, channel, offset, len } => {
+                    let Some(link) = memory.table.find(self.row, channel, mode_of(stream)) else {
                         continue;
                     };
                     moved |= self.on_void(memory, context, number, link, offset, len);
+                }
+                Frame::Loose { channel, latest, offset, back, data } => {
+                    let stream = if latest { Stream::Latest } else { Stream::Unordered };
+                    let Some(link) = memory.table.find(self.row, channel, mode_of(stream)) else {
+                        continue;
+                    };
+                    let arrival = Arrival { offset, back, data };
+                    moved |= self.on_loose(memory, context, link, &arrival);
                 }
                 Frame::Reliable { channel, offset, data } => {
                     let Some(link) = memory.table.find(self.row, channel, Mode::Reliable) else {
@@ -60,9 +69,12 @@ impl Peer {
         }
     }
 
-    fn on_credit(&mut self, memory: &mut Memory<'_>, channel: u8, limit: u32) {
-        let Some(link) = memory.table.find(self.row, channel, Mode::Reliable) else { return };
-        let Lane::Reliable { out, .. } = &mut memory.domains[link].lane else { return };
+    fn on_credit(&mut self, memory: &mut Memory<'_>, (stream, channel): (Stream, u8), limit: u32) {
+        let Some(link) = memory.table.find(self.row, channel, mode_of(stream)) else { return };
+        let (Lane::Reliable { out, .. } | Lane::Loose { out, .. }) = &mut memory.domains[link].lane
+        else {
+            return;
+        };
         if out.on_credit(limit) && out.is_pending() {
             self.line.push(&mut memory.domains, link);
         }
@@ -181,18 +193,55 @@ impl Peer {
         start: u32,
         len: u32,
     ) -> bool {
-        if self.held == (Held::Stream { domain: link }) {
+        if self.held == (Held::Stream { domain: link })
+            || self.held == (Held::Loose { domain: link })
+        {
             self.release_held(memory, context);
         }
         let domain = &mut memory.domains[link];
-        let Lane::Reliable { stream, .. } = &mut domain.lane else { return false };
         let ranges = &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
         let end = start.wrapping_add(len);
         let (pool, blocks) = (&mut memory.pool, &mut self.stream_blocks);
-        let moved = stream.void(pool, blocks, ranges, number, start, end);
-        debug_assert!(moved.is_ok(), "it was checked");
-        domain.moved |= moved == Ok(true);
-        moved == Ok(true)
+        let moved = match &mut domain.lane {
+            Lane::Reliable { stream, .. } => {
+                let moved = stream.void(pool, blocks, ranges, number, start, end);
+                debug_assert!(moved.is_ok(), "it was checked");
+                moved == Ok(true)
+            }
+            Lane::Loose { stream, .. } => {
+                let moved = stream.void(pool, blocks, ranges, start, end);
+                self.misbehaved |= moved == Err(Unfit::Bad);
+                moved == Ok(true)
+            }
+            Lane::Unreliable { .. } | Lane::Ordered { .. } => false,
+        };
+        domain.moved |= moved;
+        moved
+    }
+
+    /// Returns whether there are more messages to be read, or more credit is to be given.
+    fn on_loose(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        link: Link,
+        arrival: &Arrival<'_>,
+    ) -> bool {
+        let domain = &mut memory.domains[link];
+        let Lane::Loose { stream, .. } = &mut domain.lane else { return false };
+        let ranges = &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
+        let (pool, blocks) = (&mut memory.pool, &mut self.stream_blocks);
+        let taken = stream.write(pool, blocks, ranges, arrival, context.config.reliable_max);
+        let Ok(taken) = taken else {
+            self.misbehaved |= taken == Err(Unfit::Bad);
+            return false;
+        };
+        if taken.moved && self.long == link {
+            self.long_moved = context.clock.attended(context.now);
+        }
+        domain.moved |= taken.moved;
+        domain.ready |= taken.ready;
+        taken.moved || taken.ready
     }
 
     /// Notes and credit for the streams that a packet moved. Only now, since they may take what the other
@@ -205,17 +254,27 @@ impl Peer {
         body: &[u8],
     ) {
         for frame in frames(body) {
-            let (channel, passed) = match frame {
-                Ok(Frame::Reliable { channel, .. }) => (channel, false),
-                Ok(Frame::Void { stream: Stream::Reliable, channel, .. }) => (channel, true),
+            let (channel, stream, passed) = match frame {
+                Ok(Frame::Reliable { channel, .. }) => (channel, Stream::Reliable, false),
+                Ok(Frame::Loose { channel, latest: true, .. }) => (channel, Stream::Latest, true),
+                Ok(Frame::Loose { channel, .. }) => (channel, Stream::Unordered, true),
+                Ok(Frame::Void { stream, channel, .. }) => (channel, stream, true),
                 _ => continue,
             };
-            let Some(link) = memory.table.find(self.row, channel, Mode::Reliable) else { continue };
-            if core::mem::take(&mut memory.domains[link].moved) {
+            let Some(link) = memory.table.find(self.row, channel, mode_of(stream)) else {
+                continue;
+            };
+            let domain = &mut memory.domains[link];
+            let ready = core::mem::take(&mut domain.ready);
+            let moved = core::mem::take(&mut domain.moved);
+            if moved {
                 self.on_stream_moved(memory, context, now, link);
-                if passed {
-                    self.grant(memory, context, now, link);
-                }
+            }
+            if moved && passed {
+                self.grant(memory, context, now, link);
+            }
+            if ready && !self.note(memory, Note::Loose { domain: link }) {
+                self.unnoted = true;
             }
         }
     }

@@ -4,10 +4,11 @@ use bowline_core::serial::ahead32;
 use bowline_core::{ChannelId, DropReason, Link, Mode};
 use bowline_transport::fragments::{self, Fragment};
 use bowline_transport::reliable::Refused;
-use bowline_wire::native::{Frame, Offset, Stream, frames, messages};
+use bowline_transport::reliable::loose::{Arrival, Needs, Unfit};
+use bowline_wire::native::{Frame, Offset, frames, messages};
 
 use crate::config::Config;
-use crate::domain::Lane;
+use crate::domain::{Lane, mode_of};
 use crate::peer::Peer;
 use crate::receive::Failed;
 use crate::storage::{Memory, Need};
@@ -58,8 +59,11 @@ impl Peer {
     ) -> Result<(), Failed> {
         match *frame {
             Frame::Padding | Frame::Ping | Frame::Close { .. } => Ok(()),
-            Frame::Credit { stream: Stream::Reliable, channel, .. } => {
-                self.open_for(memory, config, channel, Mode::Reliable).map(drop)
+            Frame::Credit { stream, channel, .. } => {
+                if stream.is_loose() && self.theirs.loose_credit == 0 {
+                    return Err(DropReason::Unexpected.into());
+                }
+                self.open_for(memory, config, channel, mode_of(stream)).map(drop)
             }
             Frame::Unreliable { channel, ordered, messages: all } => {
                 let (mode, max) = if ordered {
@@ -97,9 +101,17 @@ impl Peer {
                 let fragment = Fragment { channel, ordered, id, offset, total, data, number };
                 self.check_fragment(memory, config, &fragment, plan)
             }
-            Frame::Void { stream: Stream::Reliable, channel, offset, len } => {
-                let link = self.open_for(memory, config, channel, Mode::Reliable)?;
+            Frame::Void { stream, channel, offset, len } => {
+                let link = self.open_for(memory, config, channel, mode_of(stream))?;
                 check_void(memory, link, offset, len, plan)
+            }
+            Frame::Loose { channel, latest, offset, back, data } => {
+                let mode = if latest { Mode::ReliableLatest } else { Mode::ReliableUnordered };
+                let link = self.open_for(memory, config, channel, mode)?;
+                let Lane::Loose { stream, .. } = &memory.domains[link].lane else { return Ok(()) };
+                let (pool, records) = (&memory.pool, &memory.records);
+                let arrival = Arrival { offset, back, data };
+                plan.add_loose(stream.check(pool, records, &arrival, config.reliable_max))
             }
             Frame::Reliable { channel, offset, data } => {
                 let link = self.open_for(memory, config, channel, Mode::Reliable)?;
@@ -201,6 +213,10 @@ impl Peer {
         mode: Mode,
     ) -> Result<Link, Failed> {
         self.check_channel(channel)?;
+        let loose = matches!(mode, Mode::ReliableUnordered | Mode::ReliableLatest);
+        if loose && config.loose_credit == 0 {
+            return Err(DropReason::Unexpected.into());
+        }
         self.domain(memory, config, ChannelId(channel), mode).map_err(Failed::Short)
     }
 
@@ -249,9 +265,14 @@ fn check_void(
     len: u32,
     plan: &mut Plan,
 ) -> Result<(), Failed> {
-    let Lane::Reliable { stream, .. } = &memory.domains[link].lane else { return Ok(()) };
-    let needed = stream.check_void(&memory.pool, start, start.wrapping_add(len));
-    plan.add(needed, memory.pool.blocks_for(len as usize))
+    let (pool, end) = (&memory.pool, start.wrapping_add(len));
+    match &memory.domains[link].lane {
+        Lane::Reliable { stream, .. } => {
+            plan.add(stream.check_void(pool, start, end), pool.blocks_for(len as usize))
+        }
+        Lane::Loose { stream, .. } => plan.add_loose(stream.check_void(pool, start, end)),
+        Lane::Unreliable { .. } | Lane::Ordered { .. } => Ok(()),
+    }
 }
 
 /// Checks a range of a stream, whose domain is `link`.
@@ -281,13 +302,25 @@ impl Plan {
             Err(Refused::OverCredit) => return Err(Failed::Misbehaved),
             Err(Refused::Full { blocks }) => return Err(Failed::Short(Need::Blocks(blocks))),
         };
-        let steps = self.steps + steps;
+        self.add_needs(Needs { blocks, records, steps })
+    }
+
+    fn add_loose(&mut self, needed: Result<Needs, Unfit>) -> Result<(), Failed> {
+        match needed {
+            Ok(needs) => self.add_needs(needs),
+            Err(Unfit::Crowded) => Err(DropReason::Full.into()),
+            Err(Unfit::OverCredit | Unfit::Bad) => Err(Failed::Misbehaved),
+        }
+    }
+
+    fn add_needs(&mut self, needs: Needs) -> Result<(), Failed> {
+        let steps = self.steps + needs.steps;
         if self.steps > 0 && steps > STEPS_MAX {
             return Err(DropReason::Full.into());
         }
         self.steps = steps;
-        self.stream_blocks += blocks;
-        self.records += records;
+        self.stream_blocks += needs.blocks;
+        self.records += needs.records;
         Ok(())
     }
 }

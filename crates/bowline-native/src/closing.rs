@@ -88,7 +88,7 @@ impl Peer {
                 Lane::Unreliable { out } | Lane::Ordered { out, .. } => {
                     out.clear(&mut memory.pool, &mut self.send_blocks);
                 }
-                Lane::Reliable { out, .. } => {
+                Lane::Reliable { out, .. } | Lane::Loose { out, .. } => {
                     out.clear(&mut memory.pool, &mut self.send_blocks, ranges);
                 }
             }
@@ -123,10 +123,13 @@ impl Peer {
             let domain = &mut memory.domains[link];
             at = domain.next();
             domain.notes = 0;
-            if let Lane::Reliable { stream, .. } = &mut domain.lane {
-                let ranges =
-                    &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
-                stream.clear(&mut memory.pool, &mut self.stream_blocks, ranges);
+            let ranges =
+                &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
+            let (pool, blocks) = (&mut memory.pool, &mut self.stream_blocks);
+            match &mut domain.lane {
+                Lane::Reliable { stream, .. } => stream.clear(pool, blocks, ranges),
+                Lane::Loose { stream, .. } => stream.clear(pool, blocks, ranges),
+                Lane::Unreliable { .. } | Lane::Ordered { .. } => {}
             }
         }
         self.unnoted = false;

@@ -47,6 +47,9 @@ pub struct Config {
     /// Credit that each reliable stream of a peer has to begin with, in bytes, at least 4. Memory for it is set
     /// aside for every channel of every session.
     pub credit: u32,
+    /// The same for the streams of modes reliable-unordered and reliable-latest: 0, and peers cannot send messages
+    /// in these modes, or a power of two, `16..=2^27`. Takes as much memory for each of the two.
+    pub loose_credit: u32,
     /// How far the credit window of a busy reliable stream may grow, in bytes.
     pub credit_max: u32,
     /// Longest reliable message taken, in bytes.
@@ -101,6 +104,7 @@ impl Config {
             idle_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             credit: 8 * 1024,
+            loose_credit: 8 * 1024,
             credit_max: 256 * 1024,
             reliable_max: 16 * 1024 * 1024,
             ordered_max: 256 * 1024,
@@ -125,6 +129,7 @@ impl Config {
             datagram_max: 512,
             channels: 1,
             credit: 512,
+            loose_credit: 0,
             credit_max: 512,
             reliable_max: 1024,
             ordered_max: 512,
@@ -198,6 +203,11 @@ impl Config {
         if self.credit < 4 || self.credit_max < self.credit || self.credit_max > MESSAGE_LEN_MAX {
             return Err(ConfigError::Credit);
         }
+        if self.loose_credit != 0
+            && !(self.loose_credit.is_power_of_two() && (16..=1 << 27).contains(&self.loose_credit))
+        {
+            return Err(ConfigError::LooseCredit);
+        }
         // Offsets of unacknowledged bytes have an order only while they are less than 2^31 apart.
         if self.send_max == 0
             || self.send_max > SEND_MAX_MAX
@@ -241,6 +251,10 @@ pub enum ConfigError {
     MessageLen,
     /// `credit` is less than 4 or more than `credit_max`.
     Credit,
+    /// `loose_credit` is no power of two in `16..=2^27`.
+    LooseCredit,
+    /// The memory is laid out for three modes of each channel, and `loose_credit` is not 0.
+    ModesBeyondMemory,
     /// A memory limit is zero, or a reserve is more than its limit, or `send_max` is more than 1 GiB.
     Memory,
     /// `in_flight_max` is zero.
@@ -275,6 +289,10 @@ impl core::fmt::Display for ConfigError {
             }
             Self::MessageLen => f.write_str("a message length is longer than the wire can carry"),
             Self::Credit => f.write_str("credit is less than 4 or more than credit_max"),
+            Self::LooseCredit => f.write_str("loose_credit is no power of two in 16..=2^27"),
+            Self::ModesBeyondMemory => {
+                f.write_str("the memory is laid out for three modes, and loose_credit is not 0")
+            }
             Self::Memory => f.write_str("a memory limit is zero, or a reserve more than its limit"),
             Self::InFlight => f.write_str("in_flight_max is zero"),
             Self::Class { channel, error } => write!(f, "channel {channel}: {error}"),

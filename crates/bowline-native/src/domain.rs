@@ -1,10 +1,12 @@
 //! One channel in one mode: what waits to be sent, and what has arrived.
 
 use bowline_core::{ChannelId, Link, Mode, Pool, Quota, Slot};
-use bowline_transport::reliable::{InStream, OutStream};
+use bowline_transport::credit::ReceiveCredit;
+use bowline_transport::reliable::{InStream, LooseStream, OutStream};
 use bowline_transport::share::{Class, Member, Share};
-use bowline_transport::tickets::Tickets;
+use bowline_transport::tickets::{self, Keys};
 use bowline_transport::unreliable::{OrderFilter, OutQueue};
+use bowline_wire::native::Stream;
 
 use crate::config::Config;
 use crate::peer::Peer;
@@ -22,6 +24,8 @@ pub struct Domain {
     pub(crate) notes: u16,
     /// The packet being taken in brought more of the stream in order.
     pub(crate) moved: bool,
+    /// It completed messages of a loose stream.
+    pub(crate) ready: bool,
     pub(crate) lane: Lane,
     /// Its place among the peer's domains that have something to send, and what it has had.
     share: Share,
@@ -33,12 +37,68 @@ pub(crate) enum Lane {
     Unreliable { out: OutQueue },
     Ordered { out: OutQueue, filter: OrderFilter, late: u32 },
     Reliable { out: OutStream, stream: InStream },
+    Loose { out: OutStream, stream: LooseStream, keys: Keys, latest: bool },
+}
+
+impl Lane {
+    /// The stream to the peer, in a reliable mode.
+    pub(crate) const fn out(&self) -> Option<&OutStream> {
+        match self {
+            Self::Reliable { out, .. } | Self::Loose { out, .. } => Some(out),
+            Self::Unreliable { .. } | Self::Ordered { .. } => None,
+        }
+    }
+
+    /// Which stream of its channel it is.
+    pub(crate) const fn stream(&self) -> Stream {
+        match self {
+            Self::Loose { latest: true, .. } => Stream::Latest,
+            Self::Loose { latest: false, .. } => Stream::Unordered,
+            _ => Stream::Reliable,
+        }
+    }
+
+    /// The credit that the peer has in a reliable mode.
+    pub(crate) const fn credit(&self) -> Option<&ReceiveCredit> {
+        match self {
+            Self::Reliable { stream, .. } => Some(stream.credit()),
+            Self::Loose { stream, .. } => Some(stream.credit()),
+            Self::Unreliable { .. } | Self::Ordered { .. } => None,
+        }
+    }
+}
+
+/// The mode of a stream.
+pub(crate) const fn mode_of(stream: Stream) -> Mode {
+    match stream {
+        Stream::Reliable => Mode::Reliable,
+        Stream::Unordered => Mode::ReliableUnordered,
+        Stream::Latest => Mode::ReliableLatest,
+    }
+}
+
+/// Messages of a lane that may be given up.
+pub(crate) struct Tickets<'a> {
+    pub(crate) tickets: &'a mut tickets::Tickets,
+    /// Offset of the first byte that was not sent.
+    pub(crate) sent: u32,
+    pub(crate) keys: Option<&'a mut Keys>,
 }
 
 impl Domain {
     pub(crate) const fn new(next: Link, channel: ChannelId, class: Class, lane: Lane) -> Self {
         let share = Share::new(class);
-        Self { next, channel, credit_due: false, notes: 0, moved: false, lane, share }
+        Self { next, channel, credit_due: false, notes: 0, moved: false, ready: false, lane, share }
+    }
+
+    pub(crate) const fn mode(&self) -> Mode {
+        match self.lane {
+            Lane::Unreliable { .. } => Mode::Unreliable,
+            Lane::Ordered { .. } => Mode::UnreliableOrdered,
+            Lane::Reliable { .. } => Mode::Reliable,
+            Lane::Loose { latest: false, .. } => Mode::ReliableUnordered,
+            Lane::Loose { latest: true, .. } => Mode::ReliableLatest,
+        }
     }
 
     /// Whether it is in line to be sent.
@@ -51,7 +111,7 @@ impl Domain {
     pub(crate) fn blocks_needed(&self, pool: &Pool<'_>, len: usize) -> usize {
         match &self.lane {
             Lane::Unreliable { out } | Lane::Ordered { out, .. } => out.blocks_needed(pool, len),
-            Lane::Reliable { out, .. } => out.blocks_needed(pool, len),
+            Lane::Reliable { out, .. } | Lane::Loose { out, .. } => out.blocks_needed(pool, len),
         }
     }
 
@@ -60,7 +120,9 @@ impl Domain {
     pub(crate) fn append(&mut self, pool: &mut Pool<'_>, quota: &mut Quota, bytes: &[u8]) {
         match &mut self.lane {
             Lane::Unreliable { out } | Lane::Ordered { out, .. } => out.append(pool, quota, bytes),
-            Lane::Reliable { out, .. } => out.append(pool, quota, bytes),
+            Lane::Reliable { out, .. } | Lane::Loose { out, .. } => {
+                out.append(pool, quota, bytes);
+            }
         }
     }
 
@@ -69,7 +131,10 @@ impl Domain {
     pub(crate) fn append_short(&mut self, pool: &mut Pool<'_>, message: &[u8]) -> bool {
         match &mut self.lane {
             Lane::Unreliable { out } | Lane::Ordered { out, .. } => out.append_short(pool, message),
-            Lane::Reliable { out, .. } => out.append_short(pool, message),
+            Lane::Reliable { out, .. } | Lane::Loose { out, latest: false, .. } => {
+                out.append_short(pool, message)
+            }
+            Lane::Loose { latest: true, .. } => false,
         }
     }
 
@@ -84,20 +149,27 @@ impl Domain {
             Lane::Unreliable { out } | Lane::Ordered { out, .. } => {
                 out.append_short_anew(pool, quota, message)
             }
-            Lane::Reliable { out, .. } => out.append_short_anew(pool, quota, message),
+            Lane::Reliable { out, .. } | Lane::Loose { out, latest: false, .. } => {
+                out.append_short_anew(pool, quota, message)
+            }
+            Lane::Loose { latest: true, .. } => false,
         }
     }
 
-    /// Tickets of messages that may still be withdrawn, and the offset of the first byte not sent.
-    pub(crate) const fn tickets(&mut self) -> (&mut Tickets, u32) {
+    /// Tickets of messages that may still be given up.
+    pub(crate) const fn tickets(&mut self) -> Tickets<'_> {
         match &mut self.lane {
             Lane::Unreliable { out } | Lane::Ordered { out, .. } => {
                 let sent = out.offset();
-                (out.tickets().waiting(), sent)
+                Tickets { tickets: out.tickets().waiting(), sent, keys: None }
             }
-            Lane::Reliable { out, .. } => {
+            Lane::Reliable { out, .. } | Lane::Loose { out, latest: false, .. } => {
                 let sent = out.sent();
-                (out.tickets(), sent)
+                Tickets { tickets: out.tickets(), sent, keys: None }
+            }
+            Lane::Loose { out, keys, .. } => {
+                let sent = out.sent();
+                Tickets { tickets: out.tickets(), sent, keys: Some(keys) }
             }
         }
     }
@@ -108,7 +180,7 @@ impl Domain {
             Lane::Unreliable { out } | Lane::Ordered { out, .. } => {
                 out.offset().wrapping_add(out.queued())
             }
-            Lane::Reliable { out, .. } => out.end(),
+            Lane::Reliable { out, .. } | Lane::Loose { out, .. } => out.end(),
         }
     }
 
@@ -116,7 +188,7 @@ impl Domain {
     pub(crate) const fn has_tickets(&mut self) -> bool {
         match &mut self.lane {
             Lane::Unreliable { out } | Lane::Ordered { out, .. } => !out.tickets().is_empty(),
-            Lane::Reliable { out, .. } => !out.tickets().is_empty(),
+            Lane::Reliable { out, .. } | Lane::Loose { out, .. } => !out.tickets().is_empty(),
         }
     }
 
@@ -124,7 +196,7 @@ impl Domain {
     pub(crate) fn is_pending(&self) -> bool {
         match &self.lane {
             Lane::Unreliable { out } | Lane::Ordered { out, .. } => out.is_pending(),
-            Lane::Reliable { out, .. } => out.is_pending(),
+            Lane::Reliable { out, .. } | Lane::Loose { out, .. } => out.is_pending(),
         }
     }
 
@@ -132,7 +204,7 @@ impl Domain {
     pub(crate) fn queued(&self) -> u32 {
         match &self.lane {
             Lane::Unreliable { out } | Lane::Ordered { out, .. } => out.queued(),
-            Lane::Reliable { out, .. } => out.queued(),
+            Lane::Reliable { out, .. } | Lane::Loose { out, .. } => out.queued(),
         }
     }
 }
@@ -192,10 +264,19 @@ impl Peer {
             Mode::UnreliableOrdered => {
                 Lane::Ordered { out: OutQueue::new(0), filter: OrderFilter::NEW, late: 0 }
             }
-            Mode::Reliable | Mode::ReliableUnordered | Mode::ReliableLatest => Lane::Reliable {
+            Mode::Reliable => Lane::Reliable {
                 out: OutStream::new(self.initial_out, self.theirs.credit),
                 stream: InStream::new(self.theirs.initial, config.credit),
             },
+            Mode::ReliableUnordered | Mode::ReliableLatest => {
+                let latest = mode == Mode::ReliableLatest;
+                Lane::Loose {
+                    out: OutStream::loose(self.initial_out, self.theirs.loose_credit),
+                    stream: LooseStream::new(self.theirs.initial, config.loose_credit, latest),
+                    keys: Keys::NONE,
+                    latest,
+                }
+            }
         };
         memory.domains[link] = Domain::new(self.domains, channel, config.class(channel), lane);
         self.domains = link;

@@ -126,6 +126,11 @@ impl<S: Storage> Endpoint<S> {
         let block_len = parts.memory.pool.block_len();
         let promise = Promise::of(&config, block_len);
         let peers = parts.peers.ledger().limit();
+        if u64::from(promise.domains) * u64::from(peers)
+            > u64::from(parts.memory.domains.ledger().limit())
+        {
+            return Err(ConfigError::ModesBeyondMemory);
+        }
         if u64::from(promise.blocks()) * u64::from(peers)
             > u64::from(parts.memory.pool.ledger().limit())
             || u64::from(promise.records()) * u64::from(peers)

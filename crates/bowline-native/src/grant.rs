@@ -21,13 +21,19 @@ impl Peer {
         link: Link,
     ) {
         let domain = &mut memory.domains[link];
-        let Lane::Reliable { stream, .. } = &mut domain.lane else { return };
         let limits = GrantLimits {
             window_max: context.config.credit_max,
             keep: context.long_blocks + context.send_blocks,
             long: self.long.is_none() || self.long == link,
         };
-        let grant = stream.grant(&mut memory.pool, &mut self.stream_blocks, &limits);
+        let (pool, blocks) = (&mut memory.pool, &mut self.stream_blocks);
+        let grant = match &mut domain.lane {
+            Lane::Reliable { stream, .. } => stream.grant(pool, blocks, &limits),
+            Lane::Loose { stream, .. } => {
+                stream.grant(pool, blocks, &limits, context.config.reliable_max)
+            }
+            Lane::Unreliable { .. } | Lane::Ordered { .. } => return,
+        };
         if grant.long && self.long.is_none() {
             (self.long, self.long_moved) = (link, context.clock.attended(now));
         } else if !grant.long && self.long == link {
@@ -55,10 +61,14 @@ impl Peer {
     /// everybody, be it on purpose or because its path lets only short datagrams through. Judged after two times of silence, since one may pass before it is heard at all.
     pub(crate) fn judge_long(&mut self, memory: &Memory<'_>, context: &Context, now: Instant) {
         let Some(link) = self.long.some() else { return };
-        let Lane::Reliable { stream, .. } = &memory.domains[link].lane else { return };
+        let complete = match &memory.domains[link].lane {
+            Lane::Reliable { stream, .. } => stream.may_be_complete(),
+            Lane::Loose { stream, .. } => stream.may_be_complete(),
+            Lane::Unreliable { .. } | Lane::Ordered { .. } => return,
+        };
         let due = self.long_moved + context.config.idle_timeout.saturating_mul(2);
         // Once it is complete it waits for our application.
-        if due <= context.clock.attended(now) && !stream.may_be_complete() {
+        if due <= context.clock.attended(now) && !complete {
             self.gave_up = true;
         }
     }

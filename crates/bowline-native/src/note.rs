@@ -15,17 +15,21 @@ pub(crate) enum Note {
     Stream { domain: Link, upto: u32 },
     /// A message that was put together.
     Assembly(Link),
+    /// There are messages to be read in the loose stream of this domain.
+    Loose { domain: Link },
 }
 
 impl Note {
     const INBOX: u16 = 0;
     const STREAM: u16 = 1;
     const ASSEMBLY: u16 = 2;
+    const LOOSE: u16 = 3;
 
     pub(crate) fn of(record: &Record) -> Self {
         match record.flags {
             Self::STREAM => Self::Stream { domain: record.domain, upto: record.end },
             Self::ASSEMBLY => Self::Assembly(record.domain),
+            Self::LOOSE => Self::Loose { domain: record.domain },
             _ => Self::Inbox {
                 channel: record.start as u8,
                 ordered: record.start > 0xFF,
@@ -41,6 +45,7 @@ impl Note {
             }
             Self::Stream { domain, upto } => (Self::STREAM, domain, 0, upto),
             Self::Assembly(link) => (Self::ASSEMBLY, link, 0, 0),
+            Self::Loose { domain } => (Self::LOOSE, domain, 0, 0),
         };
     }
 }
@@ -62,6 +67,7 @@ impl Peer {
                 (Note::Stream { domain, .. }, Note::Stream { domain: d, upto }) if domain == d => {
                     Some(Note::Stream { domain, upto })
                 }
+                (Note::Loose { domain }, Note::Loose { domain: d }) if domain == d => Some(note),
                 _ => None,
             };
             if let Some(joined) = joined {

@@ -3,7 +3,7 @@
 use bowline_core::{CancelError, Instant, Link, Mode, Outcome, Outgoing, Slot, Tag};
 use bowline_transport::tickets::{Ends, Request};
 
-use crate::domain::Lane;
+use crate::domain::{Lane, Tickets};
 use crate::peer::{Peer, Phase};
 use crate::send::Refused;
 use crate::storage::{Memory, Need};
@@ -44,12 +44,15 @@ impl Peer {
         message: &Outgoing<'_>,
         start: u32,
     ) {
-        let deadline = message.time_to_live.map_or(Instant::MAX, |time| now + time);
-        let request = Request { tag: message.tag, deadline, key: message.key.unwrap_or(0) };
+        let request = request(now, message);
         let domain = &mut memory.domains[domain];
         let end = domain.end();
-        domain.tickets().0.push(&mut memory.records, ticket, &request, start, end);
-        self.expire_at = self.expire_at.min(deadline);
+        let Tickets { tickets, keys, .. } = domain.tickets();
+        tickets.push(&mut memory.records, ticket, &request, start, end);
+        if let Some(keys) = keys {
+            keys.insert(&mut memory.records, ticket);
+        }
+        self.expire_at = self.expire_at.min(request.deadline);
     }
 
     /// Withdraws the message with this tag.
@@ -66,9 +69,10 @@ impl Peer {
             {
                 error = CancelError::AlreadySent;
             }
-            let (tickets, sent) = domain.tickets();
+            let Tickets { tickets, sent, keys } = domain.tickets();
             let Some(ticket) = tickets.find_tag(&memory.records, tag) else { continue };
-            let ends = &mut Ends::new(&mut self.tickets, &mut self.outcomes);
+            let (quota, outcomes) = (&mut self.tickets, &mut self.outcomes);
+            let ends = &mut Ends { quota, outcomes, keys };
             tickets.give_up(&mut memory.records, ends, ticket, Outcome::Cancelled, sent);
             self.after_giving_up(memory, link);
             return Ok(());
@@ -82,11 +86,12 @@ impl Peer {
         while let Some(link) = at.some() {
             let domain = &mut memory.domains[link];
             at = domain.next();
-            let (tickets, sent) = domain.tickets();
+            let Tickets { tickets, sent, keys } = domain.tickets();
             if tickets.is_empty() {
                 continue;
             }
-            let ends = &mut Ends::new(&mut self.tickets, &mut self.outcomes);
+            let (quota, outcomes) = (&mut self.tickets, &mut self.outcomes);
+            let ends = &mut Ends { quota, outcomes, keys };
             next = next.min(tickets.expire(&mut memory.records, ends, now, sent));
             self.after_giving_up(memory, link);
         }
@@ -114,11 +119,68 @@ impl Peer {
                 out.tickets().abandon(&mut memory.records, ends);
             }
             Lane::Reliable { out, .. } => out.tickets().abandon(&mut memory.records, ends),
+            Lane::Loose { out, keys, latest, .. } => {
+                ends.keys = latest.then_some(keys);
+                out.tickets().abandon(&mut memory.records, ends);
+            }
         }
+    }
+
+    /// The first byte of a message of the same key that was not sent and has as many bytes as `message`
+    /// takes, which is `whole`.
+    pub(crate) fn place_of_older(
+        &self,
+        memory: &mut Memory<'_>,
+        link: Link,
+        message: &Outgoing<'_>,
+        whole: usize,
+    ) -> Option<u32> {
+        let key = message.key?;
+        let Lane::Loose { out, keys, .. } = &mut memory.domains[link].lane else { return None };
+        let older = keys.find(&memory.records, key)?;
+        let sent = out.sent();
+        let (start, end) = out.tickets().unsent(&memory.records, older, sent)?;
+        (end.wrapping_sub(start) as usize == whole).then_some(start)
+    }
+
+    /// A newer message of a key comes: the one before it ends. The newer one is put into its `place`, if
+    /// there is one; returns whether it was.
+    pub(crate) fn supersede(
+        &mut self,
+        memory: &mut Memory<'_>,
+        now: Instant,
+        link: Link,
+        newer: Link,
+        message: &Outgoing<'_>,
+        (place, whole): (Option<u32>, usize),
+    ) -> bool {
+        let Lane::Loose { out, keys, .. } = &mut memory.domains[link].lane else { return false };
+        let Some(older) = message.key.and_then(|key| keys.find(&memory.records, key)) else {
+            return false;
+        };
+        let (records, sent) = (&mut memory.records, out.sent());
+        let (quota, outcomes) = (&mut self.tickets, &mut self.outcomes);
+        let ends = &mut Ends { quota, outcomes, keys: Some(keys) };
+        let Some(start) = place else {
+            out.tickets().give_up(records, ends, older, Outcome::Superseded, sent);
+            self.after_giving_up(memory, link);
+            return false;
+        };
+        let request = request(now, message);
+        out.tickets().replace(records, ends, older, newer, &request);
+        keys.insert(records, newer);
+        out.overwrite(&mut memory.pool, start, whole, message.pieces);
+        self.expire_at = self.expire_at.min(request.deadline);
+        true
     }
 
     /// The next outcome that the application does not know.
     pub(crate) fn poll_outcome(&mut self, memory: &mut Memory<'_>) -> Option<(Tag, Outcome)> {
         self.outcomes.pop(&mut memory.records, &mut self.tickets)
     }
+}
+
+fn request(now: Instant, message: &Outgoing<'_>) -> Request {
+    let deadline = message.time_to_live.map_or(Instant::MAX, |time| now + time);
+    Request { tag: message.tag, deadline, key: message.key.unwrap_or(0) }
 }

@@ -13,6 +13,16 @@ use crate::storage::Memory;
 /// How far the largest number sent may be ahead of the largest acknowledged.
 const UNACKED_MAX: u64 = 60_000;
 
+/// What is left of a packet, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) here: usize,
+    /// What an empty packet has.
+    pub(crate) empty: usize,
+    /// Other domains have something for it too.
+    pub(crate) others: bool,
+}
+
 /// Bytes of a domain that a packet carries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Range {
@@ -142,6 +152,14 @@ impl Peer {
 }
 
 impl Packet<'_> {
+    /// What is left of the packet; `others` tells whether other domains have something for it.
+    pub(crate) fn room(&self, others: bool) -> Room {
+        let here = self.writer.room();
+        // An empty packet: this one, with a longer packet number.
+        let empty = (here + self.writer.len()).saturating_sub(self.head_len + 3);
+        Room { here, empty, others }
+    }
+
     /// Whether another range can be noted, whatever it is.
     pub(crate) fn has_room_for_range(&self, records: &Slots<'_, Record>, quota: &Quota) -> bool {
         self.last_range.is_none() && records[self.record].domain.is_none()

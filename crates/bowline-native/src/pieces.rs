@@ -1,14 +1,14 @@
 //! Messages, fragments and pieces of streams, put into packets.
 
-use bowline_core::{Instant, Link};
-use bowline_transport::reliable::{OutStream, Piece, Ranges};
+use bowline_core::{Instant, Link, Pool};
+use bowline_transport::reliable::{Cut, OutStream, Piece, Ranges};
 use bowline_transport::tickets::Ends;
 use bowline_transport::unreliable::Next;
 use bowline_wire::native::{DataHead, DataKind, Frame, Stream};
 use bowline_wire::{NoRoom, varint};
 
 use crate::domain::Lane;
-use crate::packet::{Packet, Range};
+use crate::packet::{Packet, Range, Room};
 use crate::peer::Peer;
 use crate::storage::Memory;
 
@@ -52,15 +52,15 @@ impl Peer {
         link: Link,
     ) -> Result<Packed, NoRoom> {
         let others = self.line.has_others(&mut memory.domains, link, now);
-        if matches!(memory.domains[link].lane, Lane::Reliable { .. }) {
-            self.pack_reliable(memory, packet, link, others)
+        if memory.domains[link].lane.out().is_some() {
+            self.pack_stream(memory, packet, link, others)
         } else {
             self.pack_unreliable(memory, packet, link, others)
         }
     }
 
     /// Puts ranges of a stream into a packet.
-    fn pack_reliable(
+    fn pack_stream(
         &mut self,
         memory: &mut Memory<'_>,
         packet: &mut Packet<'_>,
@@ -68,38 +68,42 @@ impl Peer {
         others: bool,
     ) -> Result<Packed, NoRoom> {
         let domain = &mut memory.domains[link];
-        let channel = domain.channel.0;
-        let Lane::Reliable { out, .. } = &mut domain.lane else { return Ok(Packed::All) };
+        let (stream, channel) = (domain.lane.stream(), domain.channel.0);
+        let (Lane::Reliable { out, .. } | Lane::Loose { out, .. }) = &mut domain.lane else {
+            return Ok(Packed::All);
+        };
         let mut ranges = Ranges { records: &mut memory.records, quota: &mut self.send_records };
         while let Some(piece) = out.peek(&mut ranges) {
-            let room = packet.writer.room();
             if piece.void {
-                if room < VOID_MAX
-                    || !packet.note_range(ranges.records, ranges.quota, range_of(link, piece))
+                let range = range_of(link, piece);
+                if packet.writer.room() < VOID_MAX
+                    || !packet.note_range(ranges.records, ranges.quota, range)
                 {
                     return Ok(Packed::PacketFull);
                 }
                 out.take_void(&memory.pool, ranges.records, piece);
-                void_frame(Stream::Reliable, channel, piece).emit(false, &mut packet.writer)?;
+                void_frame(stream, channel, piece).emit(false, &mut packet.writer)?;
                 packet.eliciting = true;
                 continue;
             }
-            let Some((kind, len, len_field)) = plan_piece(out, piece, channel, room, others) else {
+            let (pool, room) = (&memory.pool, packet.room(others));
+            let Some(plan) = plan_frame(out, pool, piece, (stream, channel), room) else {
                 return Ok(Packed::PacketFull);
             };
-            let range = range_of(link, Piece { len: len as u32, ..piece });
+            let range = range_of(link, Piece { len: plan.len as u32, ..piece });
             if !packet.note_range(ranges.records, ranges.quota, range) {
                 return Ok(Packed::PacketFull);
             }
-            DataHead { kind, channel, len: len_field }.emit(&mut packet.writer)?;
-            let space = packet.writer.tail_mut().get_mut(..len).ok_or(NoRoom)?;
+            let len = plan.follow.then_some(plan.len as u32);
+            DataHead { kind: plan.kind, channel, len }.emit(&mut packet.writer)?;
+            let space = packet.writer.tail_mut().get_mut(..plan.len).ok_or(NoRoom)?;
             out.take(&memory.pool, &mut ranges, piece, space);
-            packet.writer.advance(len);
+            packet.writer.advance(plan.len);
             packet.eliciting = true;
             if piece.again {
-                self.statistics.bytes_resent += len as u64;
+                self.statistics.bytes_resent += plan.len as u64;
             }
-            if len_field.is_none() {
+            if !plan.follow {
                 return Ok(Packed::PacketFull);
             }
         }
@@ -119,15 +123,14 @@ impl Peer {
         let (out, ordered) = match &mut domain.lane {
             Lane::Unreliable { out } => (out, false),
             Lane::Ordered { out, .. } => (out, true),
-            Lane::Reliable { .. } => return Ok(Packed::All),
+            Lane::Reliable { .. } | Lane::Loose { .. } => return Ok(Packed::All),
         };
         let has_tickets = !out.tickets().is_empty();
         let kind = if ordered { DataKind::UnreliableOrdered } else { DataKind::Unreliable };
         let bare = DataHead { kind, channel, len: None }.len();
         loop {
             let room = packet.writer.room();
-            // What an empty packet holds: this one's, with a longer packet number.
-            let room_max = (room + packet.writer.len()).saturating_sub(packet.head_len + 3 + bare);
+            let room_max = packet.room(others).empty.saturating_sub(bare);
             let (pool, quota) = (&mut memory.pool, &mut self.send_blocks);
             let records = &mut memory.records;
             let mut ends = Ends::new(&mut self.tickets, &mut self.outcomes);
@@ -214,28 +217,69 @@ pub(crate) const fn range_of(domain: Link, piece: Piece) -> Range {
     Range { domain, start, end: start.wrapping_add(len), void }
 }
 
-/// How a range of a stream goes into `room` bytes: kind of frame, bytes of it, and its length field.
-fn plan_piece(
-    out: &OutStream,
+/// How a range of a stream goes into a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) kind: DataKind,
+    /// Bytes of it.
+    pub(crate) len: usize,
+    /// Another frame may follow, so the length is told.
+    follow: bool,
+}
+
+/// How `piece` goes into what is left of a packet, if it does.
+#[inline]
+pub(crate) fn plan_frame(
+    out: &mut OutStream,
+    pool: &Pool<'_>,
     piece: Piece,
-    channel: u8,
-    room: usize,
-    others: bool,
-) -> Option<(DataKind, usize, Option<u32>)> {
+    (stream, channel): (Stream, u8),
+    room: Room,
+) -> Option<Plan> {
+    if stream.is_loose() {
+        return plan_loose(out, pool, piece, (stream, channel), room);
+    }
     let wanted = piece.len as usize;
     let kind =
         offset_kind(out.allows_short_offset(piece.start.wrapping_add(piece.len)), piece.start);
     let head = DataHead { kind, channel, len: None }.len();
-    let space = room.checked_sub(head).filter(|&space| space >= wanted.min(PIECE_MIN))?;
+    let space = room.here.checked_sub(head).filter(|&space| space >= wanted.min(PIECE_MIN))?;
     if wanted >= space {
-        return Some((kind, space, None));
+        return Some(Plan { kind, len: space, follow: false });
     }
     let left = space.saturating_sub(wanted + varint::len(wanted as u32));
-    let more = (others || piece.again) && left >= PIECE_MIN;
-    Some((kind, wanted, more.then_some(wanted as u32)))
+    let follow = (room.others || piece.again) && left >= PIECE_MIN;
+    Some(Plan { kind, len: wanted, follow })
 }
 
-pub(crate) fn offset_kind(short: bool, start: u32) -> DataKind {
+/// The same for a loose stream, which is cut between messages where they are not too long.
+#[inline(never)]
+fn plan_loose(
+    out: &mut OutStream,
+    pool: &Pool<'_>,
+    piece: Piece,
+    (stream, channel): (Stream, u8),
+    room: Room,
+) -> Option<Plan> {
+    let latest = stream == Stream::Latest;
+    let kind = |back| DataKind::Loose { latest, offset: piece.start, back };
+    let head = |back| DataHead { kind: kind(back), channel, len: None }.len();
+    let (whole, part) = (head(None), head(Some(varint::MAX)));
+    let space = room.here.saturating_sub(part);
+    let space = if space < PIECE_MIN { 0 } else { space };
+    let (here, empty) = (room.here.saturating_sub(whole), room.empty.saturating_sub(whole));
+    let (back, len) = match out.cut(pool, piece, here, space, empty) {
+        Cut::Later => return None,
+        Cut::Whole(len) => (None, len),
+        Cut::Part { back, len } => (Some(back), len),
+    };
+    let left = room.here.saturating_sub(head(back) + varint::len(len as u32) + len);
+    let all = len == piece.len as usize;
+    let follow = (room.others || piece.again) && all && left >= PIECE_MIN;
+    Some(Plan { kind: kind(back), len, follow })
+}
+
+fn offset_kind(short: bool, start: u32) -> DataKind {
     let short = short || cfg!(bowline_mutant = "short_offsets");
     if short { DataKind::ReliableShort(start as u8) } else { DataKind::ReliableLong(start) }
 }

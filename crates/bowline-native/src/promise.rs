@@ -21,9 +21,10 @@ impl Promise {
     pub(crate) const fn of(config: &Config, block_len: usize) -> Self {
         let each = if block_len == 0 { 1 } else { block_len as u32 };
         Self {
-            domains: config.channels as u32 * 3,
+            domains: config.channels as u32 * if config.loose_credit == 0 { 3 } else { 5 },
             send_blocks: config.send_reserve.div_ceil(each),
             stream_blocks: credit::blocks_for(config.credit, block_len)
+                .saturating_add(loose_blocks(config.loose_credit, block_len))
                 .saturating_mul(config.channels as u32),
             inbox_blocks: (config.datagram_max as u32).div_ceil(each),
             send_records: 4,
@@ -38,6 +39,11 @@ impl Promise {
     pub(crate) const fn records(&self) -> u32 {
         self.send_records + self.receive_records
     }
+}
+
+/// Blocks for the two loose streams of a channel.
+const fn loose_blocks(credit: u32, block_len: usize) -> u32 {
+    if credit == 0 { 0 } else { credit::blocks_for(credit, block_len).saturating_mul(2) }
 }
 
 impl Peer {

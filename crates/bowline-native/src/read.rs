@@ -5,6 +5,7 @@
 
 use bowline_core::serial::ahead32;
 use bowline_core::{ChannelId, Link, Mode, PeerId, Pool};
+use bowline_transport::reliable::loose::{KEY_LEN, Next};
 use bowline_transport::reliable::{Head, Ranges};
 use bowline_transport::run::{Cursor, SHORT_MAX};
 
@@ -19,6 +20,7 @@ use crate::storage::{Memory, Parts};
 pub(crate) struct Found {
     pub(crate) channel: ChannelId,
     pub(crate) mode: Mode,
+    pub(crate) key: Option<u32>,
     pub(crate) at: Cursor,
     pub(crate) len: usize,
 }
@@ -31,6 +33,10 @@ pub(crate) enum Held {
     Inbox,
     /// From a stream.
     Stream {
+        domain: Link,
+    },
+    /// From a loose stream.
+    Loose {
         domain: Link,
     },
     /// It was put together.
@@ -66,7 +72,7 @@ impl ReadRun {
     /// What can be read behind a message, whose prefix is so long, of `available` bytes that begin with
     /// that prefix.
     fn behind(pool: &Pool<'_>, message: &Found, prefix: usize, available: usize) -> Self {
-        let &Found { channel, mode, at, len } = message;
+        let &Found { channel, mode, at, len, .. } = message;
         let (block, pos) = at.place();
         let here = pool.bytes(block, pos).len().saturating_sub(len);
         let left = available.saturating_sub(prefix + len).min(here) as u32;
@@ -86,7 +92,8 @@ impl ReadRun {
         self.pos += whole;
         self.left -= whole;
         self.taken += whole;
-        Some(Found { channel: self.channel, mode: self.mode, at, len: usize::from(prefix) })
+        let len = usize::from(prefix);
+        Some(Found { channel: self.channel, mode: self.mode, key: None, at, len })
     }
 }
 
@@ -126,6 +133,7 @@ impl Peer {
                 }
                 Note::Stream { domain, upto } => self.stream_message(memory, context, domain, upto),
                 Note::Assembly(assembly) => self.assembly_message(memory, assembly),
+                Note::Loose { domain } => self.loose_message(memory, context, domain),
             };
             if message.is_some() {
                 return message;
@@ -150,13 +158,19 @@ impl Peer {
         while let Some(link) = at.some() {
             let domain = &memory.domains[link];
             at = bowline_core::Slot::next(domain);
-            let Lane::Reliable { stream, .. } = &domain.lane else { continue };
-            let upto = stream.base();
-            if stream.readable() > 0 && stream.may_be_complete() {
-                let message = self.stream_message(memory, context, link, upto);
-                if message.is_some() {
-                    return message;
+            let message = match &domain.lane {
+                Lane::Reliable { stream, .. } => {
+                    let upto = stream.base();
+                    if stream.readable() == 0 || !stream.may_be_complete() {
+                        continue;
+                    }
+                    self.stream_message(memory, context, link, upto)
                 }
+                Lane::Loose { .. } => self.loose_message(memory, context, link),
+                Lane::Unreliable { .. } | Lane::Ordered { .. } => continue,
+            };
+            if message.is_some() {
+                return message;
             }
         }
         self.unnoted = false;
@@ -176,7 +190,7 @@ impl Peer {
         let (prefix, len, at) = self.inbox.front(&memory.pool)?;
         let ordered = ordered != cfg!(bowline_mutant = "mix_up_modes");
         let mode = if ordered { Mode::UnreliableOrdered } else { Mode::Unreliable };
-        let found = Found { channel: ChannelId(channel), mode, at, len };
+        let found = Found { channel: ChannelId(channel), mode, key: None, at, len };
         self.held = Held::Inbox;
         self.run = ReadRun::behind(&memory.pool, &found, prefix, left as usize);
         Some(found)
@@ -207,7 +221,7 @@ impl Peer {
         match stream.head(&memory.pool, &memory.records, upto, context.config.reliable_max) {
             Head::Message { prefix, len } => {
                 let at = stream.place(&memory.pool, prefix);
-                let found = Found { channel, mode: Mode::Reliable, at, len };
+                let found = Found { channel, mode: Mode::Reliable, key: None, at, len };
                 let all_short_taken = context.config.reliable_max as usize >= SHORT_MAX;
                 let left = if all_short_taken { left } else { prefix + len };
                 self.held = Held::Stream { domain: link };
@@ -225,12 +239,51 @@ impl Peer {
         }
     }
 
+    /// The first message that is complete of a loose stream.
+    fn loose_message(
+        &mut self,
+        memory: &mut Memory<'_>,
+        context: &Context,
+        link: Link,
+    ) -> Option<Found> {
+        let domain = &mut memory.domains[link];
+        let (channel, mode) = (domain.channel, domain.mode());
+        let Lane::Loose { stream, .. } = &mut domain.lane else { return None };
+        let ranges = &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
+        let (pool, blocks) = (&mut memory.pool, &mut self.stream_blocks);
+        match stream.next(pool, blocks, ranges, context.config.reliable_max) {
+            Next::Message { prefix, len, mut at, run } => {
+                self.held = Held::Loose { domain: link };
+                if mode == Mode::ReliableUnordered {
+                    let found = Found { channel, mode, key: None, at, len };
+                    self.run = ReadRun::behind(pool, &found, prefix, run);
+                    return Some(found);
+                }
+                let mut key = [0; KEY_LEN];
+                at.read(pool, &mut key);
+                let (key, len) = (Some(u32::from_be_bytes(key)), len.saturating_sub(KEY_LEN));
+                let found = Found { channel, mode, key, at, len };
+                self.run = ReadRun::behind(pool, &found, prefix + KEY_LEN, 0);
+                Some(found)
+            }
+            Next::Nothing => {
+                self.grant(memory, context, context.now, link);
+                None
+            }
+            Next::Bad => {
+                self.misbehaved = true;
+                None
+            }
+        }
+    }
+
     fn assembly_message(&mut self, memory: &mut Memory<'_>, link: Link) -> Option<Found> {
         let message = &memory.assemblies[link];
         let mode = if message.ordered() { Mode::UnreliableOrdered } else { Mode::Unreliable };
         let found = Found {
             channel: ChannelId(message.channel()),
             mode,
+            key: None,
             at: Cursor::at(message.first(), 0),
             len: message.total() as usize,
         };
@@ -252,6 +305,16 @@ impl Peer {
                 }
             }
             Held::Assembly { link } => self.release_assembly(memory, link),
+            Held::Loose { domain: link } => {
+                let Lane::Loose { stream, .. } = &mut memory.domains[link].lane else { return };
+                let ranges =
+                    &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
+                let (pool, blocks) = (&mut memory.pool, &mut self.stream_blocks);
+                stream.consume(pool, blocks, ranges, taken as usize);
+                if matches!(self.phase, Phase::Open) {
+                    self.grant(memory, context, context.now, link);
+                }
+            }
             Held::Stream { domain: link } => {
                 let Lane::Reliable { stream, .. } = &mut memory.domains[link].lane else { return };
                 stream.consume(&mut memory.pool, &mut self.stream_blocks, taken as usize);
@@ -291,7 +354,7 @@ mod tests {
 
         let at = Cursor::at(block, first_prefix as u32);
         let (channel, mode) = (ChannelId(3), Mode::Reliable);
-        let first = Found { channel, mode, at, len: lens[0] };
+        let first = Found { channel, mode, key: None, at, len: lens[0] };
         let mut run = ReadRun::behind(&pool, &first, first_prefix, available);
         let (mut read, mut end) = (Vec::new(), first_prefix + lens[0]);
         while let Some(next) = run.next(&pool) {

@@ -3,16 +3,19 @@
 use bowline_core::serial::ahead32;
 use bowline_core::{Instant, Link, Slots};
 use bowline_transport::record::Record;
-use bowline_transport::reliable::Ranges;
+use bowline_transport::reliable::{Piece, Ranges};
 use bowline_transport::tickets::Ends;
 use bowline_wire::NoRoom;
-use bowline_wire::native::{DataHead, Frame, Stream};
+use bowline_wire::native::{DataHead, Frame};
 
 use crate::domain::Lane;
-use crate::packet::{Packet, Range};
+use crate::packet::Packet;
 use crate::peer::Peer;
-use crate::pieces::{offset_kind, range_of, void_frame};
+use crate::pieces::{plan_frame, range_of, void_frame};
 use crate::storage::Memory;
+
+/// Room beyond a range, in bytes, that an ack block takes with the head of the frame.
+const ACK_ROOM: usize = 30;
 
 impl Peer {
     /// After a probe timeout: the oldest bytes in flight, alone, in a packet that takes over their
@@ -31,7 +34,7 @@ impl Peer {
             while let Some(link_of_range) = at {
                 let range = &records[link_of_range];
                 let lane = range.domain.some().map(|link| &domains[link].lane);
-                if let Some(Lane::Reliable { out, .. }) = lane
+                if let Some(out) = lane.and_then(Lane::out)
                     && out.is_first(range.start, range.end)
                 {
                     return Some(link_of_range);
@@ -88,7 +91,7 @@ impl Peer {
         while let Some(link) = at.some() {
             let domain = &mut memory.domains[link];
             at = bowline_core::Slot::next(domain);
-            if let Lane::Reliable { out, .. } = &mut domain.lane
+            if let Lane::Reliable { out, .. } | Lane::Loose { out, .. } = &mut domain.lane
                 && let Some(lost) = out.take_lost(&mut ranges)
             {
                 return Some(lost);
@@ -112,39 +115,44 @@ impl Peer {
         let lane = old.domain.some().map(|link| (link, &mut memory.domains[link]));
         let Some((link, domain)) = lane else { return self.write_ping(now, packet) };
         let channel = domain.channel.0;
-        let Lane::Reliable { out, .. } = &mut domain.lane else {
+        let stream = domain.lane.stream();
+        let (Lane::Reliable { out, .. } | Lane::Loose { out, .. }) = &mut domain.lane else {
             return self.write_ping(now, packet);
         };
         let ranges = &mut Ranges { records: &mut memory.records, quota: &mut self.send_records };
         let Some(piece) = out.again(ranges, old.start, old.end) else {
             return self.write_ping(now, packet);
         };
-        let end = piece.start.wrapping_add(piece.len);
-        let range = range_of(link, piece);
         if piece.void {
             out.take_void(&memory.pool, &mut memory.records, piece);
+            let range = range_of(link, piece);
             packet.note_range(&mut memory.records, &mut self.send_records, range);
-            void_frame(Stream::Reliable, channel, piece).emit(false, &mut packet.writer)?;
-            return self.leave_rest(memory, packet, link, end, old.end);
+            void_frame(stream, channel, piece).emit(false, &mut packet.writer)?;
+            return self.leave_rest(memory, packet, link, range.end, old.end);
         }
-        let kind = offset_kind(out.allows_short_offset(end), piece.start);
-        let len = piece.len as usize;
-        let head = DataHead { kind, channel, len: None };
-        if head.len() + len + 16 <= packet.writer.room() {
+        let room = packet.room(false);
+        let plan = plan_frame(out, &memory.pool, piece, (stream, channel), room);
+        if plan.is_none_or(|plan| plan.len + ACK_ROOM <= room.here) {
             self.write_ack(now, packet)?;
         }
-        let room = packet.writer.room().saturating_sub(head.len());
-        let len = len.min(room);
-        let cut = piece.start.wrapping_add(len as u32);
+        let (Lane::Reliable { out, .. } | Lane::Loose { out, .. }) = &mut memory.domains[link].lane
+        else {
+            return Ok(());
+        };
+        let room = packet.room(false);
+        let Some(plan) = plan_frame(out, &memory.pool, piece, (stream, channel), room) else {
+            return Frame::Ping.emit(false, &mut packet.writer);
+        };
+        let head = DataHead { kind: plan.kind, channel, len: None };
         head.emit(&mut packet.writer)?;
-        let space = packet.writer.tail_mut().get_mut(..len).ok_or(NoRoom)?;
-        let Lane::Reliable { out, .. } = &memory.domains[link].lane else { return Ok(()) };
+        let space = packet.writer.tail_mut().get_mut(..plan.len).ok_or(NoRoom)?;
+        let Some(out) = memory.domains[link].lane.out() else { return Ok(()) };
         out.copy_range(&memory.pool, piece.start, space);
-        packet.writer.advance(len);
-        self.statistics.bytes_resent += len as u64;
-        let range = Range { end: cut, ..range };
+        packet.writer.advance(plan.len);
+        self.statistics.bytes_resent += plan.len as u64;
+        let range = range_of(link, Piece { len: plan.len as u32, ..piece });
         packet.note_range(&mut memory.records, &mut self.send_records, range);
-        self.leave_rest(memory, packet, link, cut, old.end)
+        self.leave_rest(memory, packet, link, range.end, old.end)
     }
 
     /// What lies between `cut` and `end` was in flight too, and does not fit this packet.
@@ -180,7 +188,7 @@ impl Peer {
     pub(crate) fn on_range_lost(&mut self, memory: &mut Memory<'_>, range: Link) {
         let Record { domain: link, start, end, .. } = memory.records[range];
         match link.some().map(|link| &mut memory.domains[link].lane) {
-            Some(Lane::Reliable { out, .. }) => {
+            Some(Lane::Reliable { out, .. } | Lane::Loose { out, .. }) => {
                 let (records, quota) = (&mut memory.records, &mut self.send_records);
                 out.on_lost(&mut Ranges { records, quota }, range);
                 if out.is_pending() {
@@ -202,7 +210,7 @@ impl Peer {
         while let Some(link) = at.some() {
             let domain = &mut memory.domains[link];
             at = bowline_core::Slot::next(domain);
-            if matches!(domain.lane, Lane::Reliable { .. }) {
+            if domain.lane.credit().is_some() {
                 domain.credit_due = true;
                 self.credit_due = true;
             }

@@ -1,6 +1,7 @@
 //! Taking a message in from the application.
 
 use bowline_core::{Mode, Outgoing, PeerId, Pool, SendError};
+use bowline_transport::reliable::loose::KEY_LEN;
 use bowline_transport::run::encode_prefix;
 
 use crate::endpoint::{Context, find};
@@ -106,17 +107,29 @@ impl Peer {
         let link = self
             .domain(memory, &context.config, message.channel, message.mode)
             .map_err(Refused::Short)?;
-        let (bytes, prefix_len) = encode_prefix(len);
+        let key = message.key.map(u32::to_be_bytes);
+        let key = key.as_ref().map_or(&[][..], |key| key);
+        let (bytes, prefix_len) = encode_prefix(key.len() + len);
         let prefix = bytes.get(..prefix_len).unwrap_or_default();
-        let needed = memory.domains[link].blocks_needed(&memory.pool, prefix_len + len) as u32;
-        if needed > 0 {
+        let whole = prefix_len + key.len() + len;
+        let needed = memory.domains[link].blocks_needed(&memory.pool, whole) as u32;
+        let place = self.place_of_older(memory, link, message, whole);
+        if needed > 0 && place.is_none() {
             self.check_room(&memory.pool, context, needed)?;
         }
         let ticket = self.take_ticket(memory, context.config.tickets_max, message)?;
+        if let Some(ticket) = ticket
+            && message.key.is_some()
+            && self.supersede(memory, context.now, link, ticket, message, (place, whole))
+        {
+            self.statistics.messages_sent = self.statistics.messages_sent.wrapping_add(1);
+            return Ok(());
+        }
         let domain = &mut memory.domains[link];
         let start = domain.end();
         let (pool, quota) = (&mut memory.pool, &mut self.send_blocks);
         domain.append(pool, quota, prefix);
+        domain.append(pool, quota, key);
         message.pieces.iter().for_each(|piece| domain.append(pool, quota, piece));
         if let Some(ticket) = ticket {
             self.attach(memory, context.now, link, ticket, message, start);
@@ -148,8 +161,8 @@ impl Peer {
         if u16::from(message.channel.0) >= self.theirs.channels {
             return Err(SendError::ChannelNotOpen { count: self.theirs.channels });
         }
-        if message.key.is_some() {
-            return Err(SendError::Unsupported);
+        if message.key.is_some() != (message.mode == Mode::ReliableLatest) {
+            return Err(SendError::Key);
         }
         let max = self.message_max(context, message.mode).ok_or(SendError::Unsupported)?;
         if len > max {
@@ -164,9 +177,15 @@ impl Peer {
             Mode::Unreliable => self.theirs.unreliable_max,
             Mode::UnreliableOrdered => self.theirs.ordered_max,
             Mode::Reliable => self.theirs.reliable_max,
-            Mode::ReliableUnordered | Mode::ReliableLatest => return None,
+            Mode::ReliableUnordered | Mode::ReliableLatest
+                if self.theirs.loose_credit == 0 || context.config.loose_credit == 0 =>
+            {
+                return None;
+            }
+            Mode::ReliableUnordered | Mode::ReliableLatest => self.theirs.reliable_max,
         };
-        Some((theirs as usize).min(context.message_max))
+        let max = (theirs as usize).min(context.message_max);
+        if mode == Mode::ReliableLatest { max.checked_sub(KEY_LEN) } else { Some(max) }
     }
 
     /// Whether this peer may take `needed` more blocks for what it sends.

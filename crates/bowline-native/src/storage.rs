@@ -140,7 +140,7 @@ pub struct Slices<'m> {
     pub bytes: &'m mut [u8],
     /// The domains of a channel by mode, as often as there are channels, for each peer that may use some at
     /// once; [`Link::NONE`] to begin with.
-    pub table: &'m mut [[Link; 3]],
+    pub table: &'m mut [[Link; 5]],
     /// Peers by address: at least twice as many as peers; [`Link::NONE`] to begin with.
     pub index: &'m mut [Link],
     /// As many as peers.

@@ -12,7 +12,7 @@ pub(crate) struct Table<'m> {
 }
 
 /// The domains of a channel, by mode.
-type Cell = [Link; 3];
+type Cell = [Link; 5];
 
 /// The cell of a peer's first channel, or none as long as it has opened no domain.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +81,7 @@ impl<'m> Table<'m> {
             return false;
         };
         if recycled {
-            let [next, ..] = core::mem::replace(first, [Link::NONE; 3]);
+            let [next, ..] = core::mem::replace(first, [Link::NONE; 5]);
             self.control.free = next;
         } else {
             self.control.fresh += self.channels as u32;
@@ -105,7 +105,7 @@ impl<'m> Table<'m> {
         let start = ended.index();
         let cells = self.cells.get_mut(start..start.saturating_add(self.channels));
         let cells = cells.unwrap_or_default();
-        cells.fill([Link::NONE; 3]);
+        cells.fill([Link::NONE; 5]);
         if let Some([first, ..]) = cells.first_mut() {
             *first = self.control.free;
             self.control.free = ended;
@@ -128,7 +128,7 @@ mod tests {
             ops in prop::collection::vec((0usize..3, 0u8..2, 0usize..3, 0u8..4), 0..200),
             later in 0usize..100,
         ) {
-            let (mut rows, mut cells) = ([Row::NONE; 3], [[Link::NONE; 3]; 4]);
+            let (mut rows, mut cells) = ([Row::NONE; 3], [[Link::NONE; 5]; 4]);
             let (mut control, mut model) = (TableControl::new(), BTreeMap::<(usize, u8, usize), Link>::new());
             for (i, (peer, channel, mode, what)) in ops.into_iter().enumerate() {
                 let lent = if i < later { 1 } else { 2 };

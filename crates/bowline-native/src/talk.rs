@@ -79,10 +79,10 @@ impl<S: Storage> Messages for Endpoint<S> {
     #[inline]
     fn recv(&mut self, from: PeerId) -> Option<Incoming<'_>> {
         let short = self.storage.parts().recv_short(from);
-        let Found { channel, mode, at, len } = short.or_else(|| self.recv_any(from))?;
+        let Found { channel, mode, key, at, len } = short.or_else(|| self.recv_any(from))?;
         let (block, pos) = at.place();
         let chunks = self.storage.parts().memory.pool.into_chunks(block, pos, len);
-        Some(Incoming::new(channel, mode, chunks))
+        Some(Incoming::new(channel, mode, chunks).with_key(key))
     }
 
     fn close(&mut self, now: Instant, peer: PeerId, reason: CloseReason) {

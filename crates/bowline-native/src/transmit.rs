@@ -4,9 +4,8 @@ use bowline_core::DisconnectReason;
 use bowline_core::{BufferTooShort, Instant};
 use bowline_transport::record::Record;
 use bowline_wire::NoRoom;
-use bowline_wire::native::{AckForm, CloseCause, Frame, Stream, emit_ack_ranges, emit_ack_short};
+use bowline_wire::native::{AckForm, CloseCause, Frame, emit_ack_ranges, emit_ack_short};
 
-use crate::domain::Lane;
 use crate::endpoint::Context;
 use crate::packet::Packet;
 use crate::peer::{Peer, Phase};
@@ -135,13 +134,13 @@ impl Peer {
             if !domain.credit_due {
                 continue;
             }
-            let Lane::Reliable { stream, .. } = &domain.lane else { continue };
+            let Some(credit) = domain.lane.credit() else { continue };
             if packet.writer.room() < 7 {
                 left = true;
                 break;
             }
-            let limit = stream.credit().limit();
-            Frame::Credit { stream: Stream::Reliable, channel: domain.channel.0, limit }
+            let (stream, limit) = (domain.lane.stream(), credit.limit());
+            Frame::Credit { stream, channel: domain.channel.0, limit }
                 .emit(false, &mut packet.writer)?;
             domain.credit_due = false;
             packet.eliciting = true;

@@ -81,14 +81,21 @@ impl<'s> Pair<'s> {
     }
 }
 
+fn modes(config: Config) -> impl Iterator<Item = Mode> {
+    let loose = [Mode::ReliableUnordered, Mode::ReliableLatest];
+    Mode::GODOT.into_iter().chain(loose.into_iter().filter(move |_| config.loose_credit > 0))
+}
+
 fn transfer(config: Config, client: &mut dyn Storage, server: &mut dyn Storage, lens: &[usize]) {
     let mut pair = Pair::new(config, client, server);
     let (to_server, to_client) = pair.connected();
-    for mode in Mode::GODOT {
+    for mode in modes(config) {
         for &len in lens {
             let message: Vec<u8> = (0..len).map(|i| (i * 7 + len) as u8).collect();
             let pieces = [&message[..len / 2], &message[len / 2..]];
             let out = Outgoing::new(ChannelId(0), mode, &pieces);
+            let key = (mode == Mode::ReliableLatest).then_some(len as u32);
+            let out = Outgoing { key, ..out };
             if len > pair.client.message_max(to_server, mode).unwrap() {
                 continue;
             }

@@ -19,6 +19,9 @@ const REPLIES: usize = 4;
 /// An endpoint refuses memory that does not hold what each of its sessions is promised
 /// ([`crate::ConfigError::MemoryTooSmall`] says how much that is).
 ///
+/// `MODES` is how many (channel, mode) pairs there may be for each channel: 3 suffice without the loose
+/// modes (`Config::loose_credit` 0), with them it takes 5.
+///
 /// `RECORDS` records of 40 bytes and `BLOCKS` blocks of `BLOCK_LEN` bytes (4 of them overhead) are
 /// shared by all sessions. [`Fixed::BYTES`] is all the memory an endpoint takes besides [`crate::Endpoint`]
 /// itself.
@@ -29,13 +32,14 @@ pub struct Fixed<
     const RECORDS: usize,
     const BLOCKS: usize,
     const BLOCK_LEN: usize = 128,
+    const MODES: usize = 3,
 > {
     peers: [Peer; PEERS],
-    domains: [[[Domain; 3]; CHANNELS]; PEERS],
+    domains: [[[Domain; MODES]; CHANNELS]; PEERS],
     records: [Record; RECORDS],
     assemblies: [[Assembly; ASSEMBLIES_PER_PEER]; PEERS],
     bytes: [[u8; BLOCK_LEN]; BLOCKS],
-    table: [[[Link; 3]; CHANNELS]; PEERS],
+    table: [[[Link; 5]; CHANNELS]; PEERS],
     index: [[Link; 2]; PEERS],
     deadlines: [Entry; PEERS],
     places: [u32; PEERS],
@@ -49,7 +53,8 @@ impl<
     const RECORDS: usize,
     const BLOCKS: usize,
     const BLOCK_LEN: usize,
-> Fixed<PEERS, CHANNELS, RECORDS, BLOCKS, BLOCK_LEN>
+    const MODES: usize,
+> Fixed<PEERS, CHANNELS, RECORDS, BLOCKS, BLOCK_LEN, MODES>
 {
     /// All the bytes that this memory takes.
     pub const BYTES: usize = size_of::<Self>();
@@ -58,9 +63,9 @@ impl<
     ///
     /// Records and blocks come on top, [`Self::SHARED_BYTES`], and at most 8 bytes of padding.
     pub const PEER_BYTES: usize = size_of::<Peer>()
-        + size_of::<[[Domain; 3]; CHANNELS]>()
+        + size_of::<[[Domain; MODES]; CHANNELS]>()
         + size_of::<[Assembly; ASSEMBLIES_PER_PEER]>()
-        + size_of::<[[Link; 3]; CHANNELS]>()
+        + size_of::<[[Link; 5]; CHANNELS]>()
         + size_of::<[Link; 2]>()
         + size_of::<Entry>()
         + size_of::<u32>();
@@ -70,21 +75,21 @@ impl<
 
     /// Unused memory.
     pub const fn new() -> Self {
-        const { assert!(PEERS > 0 && CHANNELS > 0 && CHANNELS <= 256 && BLOCK_LEN >= 16) };
+        const { assert!(PEERS > 0 && CHANNELS > 0 && CHANNELS <= 256 && BLOCK_LEN >= 16 && MODES <= 5) };
         Self {
             peers: [const { Peer::VACANT }; PEERS],
-            domains: [const { [const { [const { Domain::VACANT }; 3] }; CHANNELS] }; PEERS],
+            domains: [const { [const { [const { Domain::VACANT }; MODES] }; CHANNELS] }; PEERS],
             records: [Record::VACANT; RECORDS],
             assemblies: [const { [const { Assembly::VACANT }; ASSEMBLIES_PER_PEER] }; PEERS],
             bytes: [[0; BLOCK_LEN]; BLOCKS],
-            table: [[[Link::NONE; 3]; CHANNELS]; PEERS],
+            table: [[[Link::NONE; 5]; CHANNELS]; PEERS],
             index: [[Link::NONE; 2]; PEERS],
             deadlines: [Entry::NONE; PEERS],
             places: [Schedule::UNPLACED; PEERS],
             replies: [Reply::VACANT; REPLIES],
             control: Control::new(&Capacity {
                 peers: PEERS as u32,
-                domains: (PEERS * CHANNELS * 3) as u32,
+                domains: (PEERS * CHANNELS * MODES) as u32,
                 records: RECORDS as u32,
                 assemblies: (PEERS * ASSEMBLIES_PER_PEER) as u32,
                 blocks: BLOCKS as u32,
@@ -100,7 +105,8 @@ impl<
     const RECORDS: usize,
     const BLOCKS: usize,
     const BLOCK_LEN: usize,
-> Default for Fixed<PEERS, CHANNELS, RECORDS, BLOCKS, BLOCK_LEN>
+    const MODES: usize,
+> Default for Fixed<PEERS, CHANNELS, RECORDS, BLOCKS, BLOCK_LEN, MODES>
 {
     fn default() -> Self {
         Self::new()
@@ -113,7 +119,8 @@ impl<
     const RECORDS: usize,
     const BLOCKS: usize,
     const BLOCK_LEN: usize,
-> Storage for Fixed<PEERS, CHANNELS, RECORDS, BLOCKS, BLOCK_LEN>
+    const MODES: usize,
+> Storage for Fixed<PEERS, CHANNELS, RECORDS, BLOCKS, BLOCK_LEN, MODES>
 {
     #[inline]
     fn parts(&mut self) -> Parts<'_> {

@@ -18,6 +18,9 @@ use crate::reply::Reply;
 const REPLIES_MAX: usize = 512;
 const REPLIES_MIN: usize = 16;
 
+/// How many (channel, mode) pairs there may be for each channel.
+const MODES: u32 = 5;
+
 /// How far a [`Heap`] may grow, and how it is divided.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -52,7 +55,7 @@ impl Limits {
         let blocks = self.bytes / block_len as u64;
         Capacity {
             peers: self.peers,
-            domains: self.peers.saturating_mul(3 * self.channels as u32),
+            domains: self.peers.saturating_mul(MODES * self.channels as u32),
             records: self.records,
             assemblies: self.peers.saturating_mul(32),
             blocks: if blocks > 1 << 30 { 1 << 30 } else { blocks as u32 },
@@ -99,7 +102,7 @@ impl Limits {
 
     /// Bytes of what tells the domains of a session that has any.
     const fn row_len(&self) -> usize {
-        times(self.channels as usize, size_of::<[Link; 3]>())
+        times(self.channels as usize, size_of::<[Link; 5]>())
     }
 
     /// Lengths of what there is once for all sessions, or several times for each.
@@ -144,7 +147,7 @@ pub struct Heap {
     records: Vec<Record>,
     assemblies: Vec<Assembly>,
     bytes: Vec<u8>,
-    table: Vec<[Link; 3]>,
+    table: Vec<[Link; 5]>,
     index: Vec<Link>,
     deadlines: Vec<Entry>,
     places: Vec<u32>,
@@ -215,7 +218,7 @@ impl Heap {
         let Some(rows) = doubled(rows, self.limits.peers as usize, 4) else { return false };
         let fits = reserve(&mut self.table, rows * channels);
         if fits {
-            self.table.resize(rows * channels, [Link::NONE; 3]);
+            self.table.resize(rows * channels, [Link::NONE; 5]);
         }
         fits
     }

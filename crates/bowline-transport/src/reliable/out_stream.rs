@@ -397,9 +397,12 @@ impl OutStream {
         }
     }
 
-    /// Puts another message in the place of one that was not sent; both take the bytes `start..end`.
-    pub fn overwrite(&self, pool: &mut Pool<'_>, start: u32, pieces: &[&[u8]]) {
+    /// Puts another message in the place of one that was not sent and took the `whole` bytes from `start`
+    /// on: as many bytes at the end as `pieces` have.
+    pub fn overwrite(&self, pool: &mut Pool<'_>, start: u32, whole: usize, pieces: &[&[u8]]) {
         let mut at = self.place(pool, start);
+        let len = pieces.iter().map(|piece| piece.len()).sum();
+        at.skip(pool, whole.saturating_sub(len));
         pieces.iter().for_each(|piece| at.write(pool, piece));
     }
 
