@@ -40,6 +40,7 @@ impl Kind {
         match self {
             Self::Roomy => full,
             Self::Tight => Config {
+                loose_credit: 0,
                 channels: 17,
                 credit: 300,
                 credit_max: 6_000,
@@ -54,6 +55,7 @@ impl Kind {
                 ..full
             },
             Self::Fixed | Self::Twin => Config {
+                loose_credit: 0,
                 channels: 3,
                 credit: 400,
                 credit_max: 2_000,
