@@ -50,20 +50,27 @@ fn every_refusal_to_send_is_typed_and_changes_nothing() {
         assert_eq!(refused(0, mode, max + 1), SendError::TooLong { len: max + 1, max });
         assert_eq!(refused(0, mode, 90_000), SendError::TooLong { len: 90_000, max });
     }
-    assert_eq!(refused(0, Mode::ReliableUnordered, 1), SendError::Unsupported);
-    assert_eq!(refused(0, Mode::ReliableLatest, 1), SendError::Unsupported);
+    assert_eq!(
+        refused(0, Mode::ReliableUnordered, 9_000),
+        SendError::TooLong { len: 9_000, max: 3_000 }
+    );
+    assert_eq!(refused(0, Mode::ReliableLatest, 1), SendError::Key);
 
     let now = stage.now();
     let pieces: [&[u8]; 1] = [b"x"];
     let plain = Outgoing::new(ChannelId(0), Mode::Reliable, &pieces);
     let endpoint = &mut stage.endpoints[0];
-    for asks_more in [
-        Outgoing { tag: Some(Tag(1)), ..plain },
-        Outgoing { time_to_live: Some(Duration::from_secs(1)), ..plain },
-        Outgoing { key: Some(1), ..plain },
-    ] {
-        assert_eq!(endpoint.send(now, there, asks_more), Err(SendError::Unsupported));
+    for mode in [Mode::Unreliable, Mode::UnreliableOrdered, Mode::Reliable, Mode::ReliableUnordered]
+    {
+        let with_key = Outgoing::new(ChannelId(0), mode, &pieces).with_key(1);
+        assert_eq!(endpoint.send(now, there, with_key), Err(SendError::Key));
     }
+    let long = bytes(1, 2_997);
+    let latest = [&long[..]];
+    let latest = Outgoing::new(ChannelId(0), Mode::ReliableLatest, &latest).with_key(1);
+    let too_long = SendError::TooLong { len: 2_997, max: 2_996 };
+    assert_eq!(endpoint.send(now, there, latest), Err(too_long), "the key counts");
+    assert_eq!(endpoint.cancel(there, Tag(1)), Err(CancelError::UnknownTag));
     for nobody in [
         PeerId::new(there.slot() as u32, there.generation() + 1),
         PeerId::new(there.slot() as u32 + 1, there.generation()),
@@ -80,7 +87,7 @@ fn every_refusal_to_send_is_typed_and_changes_nothing() {
         assert!(endpoint.path(nobody).is_none() && endpoint.peer_statistics(nobody).is_none());
         endpoint.close(now, nobody, CloseReason(1));
     }
-    assert_eq!(endpoint.cancel(there, Tag(1)), Err(CancelError::Unsupported));
+    assert_eq!(endpoint.cancel(there, Tag(1)), Err(CancelError::UnknownTag));
     assert_eq!(endpoint.accept(now, there), Err(UnknownPeer));
     assert_eq!(endpoint.refuse(now, there, CloseReason(1)), Err(UnknownPeer));
 
