@@ -300,22 +300,26 @@ pub enum Event {
     Answered,
 }
 
-/// What became of a tagged message.
+/// What became of a tagged message: each ends in exactly one of these, told by [`Event::Outcome`] before the
+/// session's [`Event::Disconnected`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The peer has it.
+    /// The peer has all of it. In a mode that resends, its application will get it if it goes on reading;
+    /// in one that does not, it may still be dropped there as late, or for lack of room.
     Acknowledged,
-    /// The network lost it, and its mode does not resend.
+    /// Its packet, or one of its packets, was taken for lost, and its mode does not resend. It may arrive
+    /// nevertheless: an acknowledgement that comes later is counted, and changes nothing.
     Lost,
-    /// Its time to live ran out first.
+    /// Its time to live ran out before it was acknowledged; in a mode that does not resend, before any of it was
+    /// sent. If some was sent, it may have arrived.
     Expired,
-    /// A newer message of its key replaced it.
+    /// A newer message of its key replaced it. If some was sent, it may have arrived.
     Superseded,
-    /// The peer had no room for it.
+    /// The peer said that it has no room for it. The native protocol has no such word: there it is loss.
     Refused,
-    /// The application withdrew it.
+    /// The application withdrew it. If some was sent, it may have arrived.
     Cancelled,
     /// The session ended first.
     Closed,

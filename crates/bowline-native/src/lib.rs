@@ -54,8 +54,47 @@
 //!   [`Disconnected`](bowline_core::Event::Disconnected) an id is never used again, and all memory is back.
 //! - Nobody is given up because this side's caller was away: its absences do not count as silence.
 //!
-//! What is not here yet: secured sessions, outcomes and deadlines of messages, the two other reliable
-//! modes, channel weights, redundancy, congestion control beyond a fixed window, pacing, path MTU search.
+//! # Outcomes, deadlines, keys
+//!
+//! ```
+//! # use bowline_core::{ChannelId, Duration, Mode, Outgoing, Tag};
+//! let position = [0; 12];
+//! let pieces = [&position[..]];
+//! // Told what becomes of it, and worth nothing after 100 ms.
+//! let shot = Outgoing::new(ChannelId(1), Mode::Reliable, &pieces)
+//!     .tagged(Tag(17))
+//!     .expiring(Duration::from_millis(100));
+//! // The newest position of entity 5; an older one that waits is replaced.
+//! let moved = Outgoing::new(ChannelId(2), Mode::ReliableLatest, &pieces).with_key(5);
+//! # let _ = (shot, moved);
+//! ```
+//!
+//! - A message with a tag ends in exactly one [`Outcome`](bowline_core::Outcome), in every mode, told by an
+//!   event. Tags need not differ.
+//! - A message with a tag, a time to live or a key has a *ticket*, a record of 40 bytes, from `send` until it
+//!   has ended and that was polled. Who polls no events runs out of tickets ([`Config::tickets_max`], or memory):
+//!   then `send` answers `Full` to such messages, and `Writable` follows once a ticket is free. No outcome is lost.
+//! - *Acknowledged* is told when the bytes are: in order in mode reliable, as they are in the others. Of a message in
+//!   fragments, all of them. *Lost* is decided by the loss of a packet, and final; an acknowledgement that comes
+//!   later counts as [`PeerStatistics::acks_late`].
+//! - A time to live begins with `send`. When it is over, a message that waits in an unreliable mode is dropped
+//!   (one of which anything was sent is left to its packet's fate), and one in a reliable mode is given up: its
+//!   bytes are sent no more, and the peer is told to pass over them, again until it acknowledges that. Order is kept and
+//!   never waits. Within 1 ms, if [`poll_timeout`](bowline_core::Machine::poll_timeout) is heeded.
+//! - [`cancel`](bowline_core::Messages::cancel) gives a message up in the same way, and
+//!   so does a newer one of the same key in mode reliable-latest. One that was not sent and is as long is replaced in
+//!   its place.
+//! - Who gives up what was sent in part cannot know whether it was delivered.
+//! - When a session ends, all that has not ended is *closed*, before `Disconnected` is told.
+//!   [`Endpoint::finish`] waits for the outcomes first.
+//!
+//! # Channels among each other
+//!
+//! [`Config::classes`] gives channels a priority, a weight among equals, and budgets in bytes per second;
+//! [`bowline_transport::share`] tells how they are kept.
+//!
+//! What is not here yet: secured sessions, redundancy, congestion control beyond a fixed window, pacing, path MTU
+//! search.
 //!
 //! `--cfg bowline_mutant="..."` makes one thing wrong on purpose, to see that the tests notice; `cargo xtask
 //! mutants` has the list.

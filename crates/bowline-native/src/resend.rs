@@ -47,7 +47,14 @@ impl Peer {
         if let Some(fresh) = memory.records.take(&mut self.send_records) {
             let Some(first) = first else {
                 memory.records.give(&mut self.send_records, fresh);
-                self.ping_due = true;
+                // A sender without credit waits for nothing else.
+                let tells_credit = |records: &Slots<'_, Record>, link: Link| {
+                    (records[link].flags & Record::CREDIT != 0).then_some(())
+                };
+                match self.sent.find(&memory.records, tells_credit) {
+                    Some(()) => self.resend_credits(memory),
+                    None => self.ping_due = true,
+                }
                 return self.write_frames(memory, now, packet);
             };
             // From now on it is this packet that answers for the range.
