@@ -151,6 +151,18 @@ impl Stage {
         self.net.step_until(&mut machines, end).expect("machines that can be driven")
     }
 
+    /// Has everybody act on the time it is, and answer each other, without time passing.
+    ///
+    /// # Panics
+    ///
+    /// If an endpoint cannot be driven.
+    pub fn exchange(&mut self) {
+        let endpoints = self.endpoints.iter_mut().map(|endpoint| endpoint as &mut dyn Machine);
+        let mailboxes = self.mailboxes.iter_mut().map(|mailbox| mailbox as &mut dyn Machine);
+        let mut machines: Vec<&mut dyn Machine> = endpoints.chain(mailboxes).collect();
+        self.net.exchange(&mut machines).expect("machines that can be driven");
+    }
+
     /// Asks all endpoints that are awake for their events.
     pub fn collect(&mut self) {
         for (node, endpoint) in self.endpoints.iter_mut().enumerate() {

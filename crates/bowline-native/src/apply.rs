@@ -270,7 +270,8 @@ impl Peer {
             if moved {
                 self.on_stream_moved(memory, context, now, link);
             }
-            if moved && passed {
+            // Whichever frame of the packet moved the stream, what a VOID passed over makes room.
+            if passed && (moved || stream == Stream::Reliable) {
                 self.grant(memory, context, now, link);
             }
             if ready && !self.note(memory, Note::Loose { domain: link }) {

@@ -75,7 +75,9 @@ impl Lines {
         let over = peer.is_over();
         if let Some(deadline) = peer.deadline(&context.clock) {
             let earliest = now + if stuck { AGAIN_STUCK } else { AGAIN };
-            parts.schedule.set_earlier(link.index(), deadline.max(earliest));
+            // Messages that are given up make way, and their end is told in time.
+            let at = deadline.max(earliest).min(peer.expire_at.max(now + AGAIN));
+            parts.schedule.set_earlier(link.index(), at);
         }
         over
     }
