@@ -6,7 +6,7 @@ use bowline_core::{Entry, Link, PoolControl, Schedule, Slot};
 use bowline_transport::fragments::Assembly;
 use bowline_transport::record::Record;
 
-use super::{Capacity, Control, Need, Parts, Slices, Storage};
+use super::{Capacity, Control, Need, Parts, Shape, Slices, Storage};
 use crate::config::Config;
 use crate::domain::Domain;
 use crate::peer::Peer;
@@ -17,6 +17,8 @@ use crate::reply::Reply;
 /// `poll_transmit`; who gets no answer asks again.
 const REPLIES_MAX: usize = 512;
 const REPLIES_MIN: usize = 16;
+/// Most bytes that are taken at once for a shape, which somebody else may have thought up.
+const FILLED_MAX: usize = 1 << 30;
 
 /// How many (channel, mode) pairs there may be for each channel.
 const MODES: u32 = 5;
@@ -175,6 +177,45 @@ impl Heap {
         }
     }
 
+    /// Unused memory of the shape that some other has: where that has room for sessions before it grows, as
+    /// [`super::Fixed`] has, everything is taken at once, and never grows.
+    ///
+    /// None if no heap has this shape, if the allocator refuses, or if more than 1 GiB were taken at once.
+    pub fn of_shape(shape: &Shape) -> Option<Self> {
+        let Shape { capacity, channels, peers, replies } = *shape;
+        let Capacity { records, blocks, block_len, .. } = capacity;
+        let bytes = u64::from(blocks) * u64::from(block_len);
+        let limits = Limits { peers: capacity.peers, channels, records, bytes, block_len };
+        let mut heap = Self { control: Control::new(&capacity), ..Self::new(limits) };
+        let fits = peers == 0 || heap.fill(&capacity, replies as usize);
+        (fits && heap.parts().shape() == *shape).then_some(heap)
+    }
+
+    /// Takes everything that there may ever be.
+    fn fill(&mut self, capacity: &Capacity, replies: usize) -> bool {
+        let Capacity { peers, domains, records, assemblies, blocks, block_len } = *capacity;
+        let bytes = times(blocks as usize, block_len as usize);
+        let taken = self
+            .limits
+            .peers_bytes(peers as usize)
+            .saturating_add(times(replies, size_of::<Reply>()))
+            .saturating_add(array::<Domain>(domains))
+            .saturating_add(array::<Record>(records))
+            .saturating_add(array::<Assembly>(assemblies))
+            .saturating_add(bytes);
+        let fits = taken <= FILLED_MAX
+            && self.take_peers(peers as usize, replies)
+            && self.take_table(peers as usize)
+            && fill(&mut self.domains, domains as usize)
+            && fill(&mut self.records, records as usize)
+            && fill(&mut self.assemblies, assemblies as usize)
+            && reserve(&mut self.bytes, bytes);
+        if fits {
+            self.bytes.resize(bytes, 0);
+        }
+        fits
+    }
+
     /// Bytes taken from the allocator.
     pub fn allocated(&self) -> usize {
         fn bytes<T>(of: &Vec<T>) -> usize {
@@ -195,7 +236,12 @@ impl Heap {
     fn grow_peers(&mut self) -> bool {
         let limit = self.limits.peers as usize;
         let Some(count) = doubled(self.peers.len(), limit, 4) else { return false };
-        let PeerArrays { index, replies } = self.limits.peer_arrays(count);
+        self.take_peers(count, self.limits.peer_arrays(count).replies)
+    }
+
+    /// Takes whatever is kept for `count` sessions.
+    fn take_peers(&mut self, count: usize, replies: usize) -> bool {
+        let PeerArrays { index, replies: _ } = self.limits.peer_arrays(count);
         // All or nothing: only what was reserved for everything is filled.
         let fits = reserve(&mut self.peers, count)
             && reserve(&mut self.index, index)
@@ -216,6 +262,12 @@ impl Heap {
         let channels = self.limits.channels as usize;
         let rows = self.table.len().checked_div(channels).unwrap_or(0);
         let Some(rows) = doubled(rows, self.limits.peers as usize, 4) else { return false };
+        self.take_table(rows)
+    }
+
+    /// Takes a row for each of so many sessions.
+    fn take_table(&mut self, rows: usize) -> bool {
+        let channels = self.limits.channels as usize;
         let fits = reserve(&mut self.table, rows * channels);
         if fits {
             self.table.resize(rows * channels, [Link::NONE; 5]);
@@ -236,6 +288,10 @@ fn reserve<T>(vec: &mut Vec<T>, count: usize) -> bool {
 
 fn grow<T: Slot>(vec: &mut Vec<T>, limit: u32, least: usize) -> bool {
     let Some(count) = doubled(vec.len(), limit as usize, least) else { return false };
+    fill(vec, count)
+}
+
+fn fill<T: Slot>(vec: &mut Vec<T>, count: usize) -> bool {
     let fits = reserve(vec, count);
     if fits {
         vec.resize_with(count, || T::VACANT);
