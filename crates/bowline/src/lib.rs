@@ -56,7 +56,7 @@
 //!
 //! # What is promised
 //!
-//! Each of up to 256 channels is three streams, one per [`Mode`], and none of them waits for another.
+//! Each of up to 256 channels has an order of its own for each [`Mode`], and none of them waits for another.
 //! A message of any mode is delivered whole or not at all, with the bytes that were sent.
 //!
 //! | mode | arrives | order | a message that is lost | longer than a datagram |
@@ -64,6 +64,14 @@
 //! | [`Unreliable`](Mode::Unreliable) | at most once | any | stays lost | in fragments, all of which must arrive |
 //! | [`UnreliableOrdered`](Mode::UnreliableOrdered) | at most once | as sent: one that comes after a newer one is dropped | stays lost | likewise |
 //! | [`Reliable`](Mode::Reliable) | exactly once | as sent | is sent again until acknowledged; later ones of its channel wait | a stream, no limit but the configured one |
+//! | [`ReliableUnordered`](Mode::ReliableUnordered) | exactly once | as they become whole | is sent again until acknowledged; none waits for it | likewise |
+//! | [`ReliableLatest`](Mode::ReliableLatest) | the newest of each key | of a key, never one after a newer one | is sent again until acknowledged or replaced; none waits for it | likewise |
+//!
+//! A message of any mode may have a [`Tag`], and then ends in exactly one [`Outcome`]; it may have a time to live, after
+//! which nobody is bothered with it any more; and it can be [cancelled](Messages::cancel). What is given up
+//! in a reliable mode is passed over, and order is kept.
+//!
+//! [`Config::classes`] shares a session among its channels by priority, weight and budgets.
 //!
 //! Besides:
 //!
@@ -81,12 +89,9 @@
 //! - **Secrecy.** Sessions are *plain*: neither encrypted nor authenticated. A cookie keeps strangers
 //!   off the path from speaking for others, a CRC finds accidents; whoever can read the traffic can
 //!   forge it. The constructors say so by their names ([`plain`], [`Endpoint::connect_plain`]).
-//! - **Acknowledgement of one message.** [`Mode::Reliable`] means delivered while the session lives.
-//!   When it ends otherwise than by [`Endpoint::finish`], the last messages may have arrived or not.
+//! - **That an application has read something.** *Acknowledged* means that the peer's endpoint has it. When a session
+//!   ends otherwise than by [`Endpoint::finish`], the last messages may have arrived or not.
 //! - **Order between channels or modes.** There is none.
-//! - **[`Mode::ReliableUnordered`], [`Mode::ReliableLatest`], tags, deadlines, cancelling.** They have
-//!   their place in the vocabulary; the native protocol refuses them as
-//!   [`Unsupported`](SendError::Unsupported) so far.
 //! - **Fairness on a shared network.** The congestion window is fixed ([`Config::in_flight_max`]).
 //!
 //! # Embedding
@@ -137,8 +142,8 @@ pub use bowline_core::{
 };
 pub use bowline_crypto::{KeyedMac, SipHash};
 pub use bowline_native::{
-    Accept, Answer, Broadcast, Config, ConfigError, ConnectError, Endpoint, EndpointStatistics,
-    Fixed, INFO_LEN_MAX, InUse, IncompleteLimits, Integrity, MESSAGE_LEN_MAX, PathState,
+    Accept, Answer, Broadcast, Class, ClassError, Config, ConfigError, ConnectError, Endpoint,
+    EndpointStatistics, Fixed, INFO_LEN_MAX, InUse, IncompleteLimits, Integrity, MESSAGE_LEN_MAX, PathState,
     PeerStatistics, Storage, UnknownPeer,
 };
 #[cfg(feature = "alloc")]
