@@ -6,12 +6,14 @@ use bowline_core::{
 use bowline_wire::native::{PacketHead, is_session};
 
 use crate::endpoint::{Context, Endpoint, Freed};
-use crate::peer::Phase;
 use crate::receive::{Failed, Packet};
 use crate::storage::{Need, Parts, Storage};
 
 /// Records that are lent before a packet is made, so that making it need not stop for more.
 const RECORDS_AHEAD: usize = 4;
+
+/// How many timers act before something is sent, if there is anything to send.
+const FIRED_MAX: usize = 32;
 
 impl<S: Storage> Machine for Endpoint<S> {
     fn handle_datagram(
@@ -45,23 +47,26 @@ impl<S: Storage> Machine for Endpoint<S> {
         buf: &mut [u8],
     ) -> Result<Option<Transmit>, BufferTooShort> {
         let now = self.enter(now);
-        if self.storage.parts().schedule.earliest().is_some_and(|(_, at)| at <= now) {
-            self.fire(now);
-        }
-        if core::mem::take(&mut self.freed.starved) && !self.lines.starved.is_empty() {
+        loop {
+            let due = self.storage.parts().schedule.earliest().is_some_and(|(_, at)| at <= now);
+            if due {
+                self.fire(now);
+            }
             self.feed_starved(now);
-        }
-        if !self.replies.is_empty()
-            && let Some(transmit) = self.transmit_reply(now, buf)?
-        {
-            return Ok(Some(transmit));
-        }
-        while let Some(link) = self.lines.active.front() {
-            if let Some(transmit) = self.transmit_session(now, link, buf)? {
+            if !self.replies.is_empty()
+                && let Some(transmit) = self.transmit_reply(now, buf)?
+            {
                 return Ok(Some(transmit));
             }
+            while let Some(link) = self.lines.active.front() {
+                if let Some(transmit) = self.transmit_session(now, link, buf)? {
+                    return Ok(Some(transmit));
+                }
+            }
+            if !due {
+                return Ok(None);
+            }
         }
-        Ok(None)
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
@@ -69,7 +74,9 @@ impl<S: Storage> Machine for Endpoint<S> {
         self.unblock();
         let now = self.context.now;
         let mut parts = self.storage.parts();
-        let at_once = self.lines.any_wants_transmit(&mut parts, &self.context, now);
+        let at_once = self.lines.any_wants_transmit(&mut parts, &self.context, now)
+            || self.lines.blocked.is_asking()
+            || self.lines.starved.is_asking();
         let news = core::mem::take(&mut self.lines.news);
         self.told = if at_once || news || !self.replies.is_empty() {
             Some(now)
@@ -158,36 +165,19 @@ impl<S: Storage> Endpoint<S> {
         Ok(sent.map(|len| Transmit { to, len, segment_len: None, ecn: None }))
     }
 
-    /// Lets expired timers act.
+    /// Lets some expired timers act: when ten thousand expire at once, what they have to send does not
+    /// wait for the last of them.
     #[inline(never)]
     fn fire(&mut self, now: Instant) {
         let mut parts = self.storage.parts();
-        while let Some((slot, _)) = parts.schedule.earliest().filter(|(_, at)| *at <= now) {
+        for _ in 0..FIRED_MAX {
+            let due = parts.schedule.earliest().filter(|(_, at)| *at <= now);
+            let Some((slot, _)) = due else { return };
             let link = Link::new(slot as u32);
             parts.schedule.set(slot, None);
             parts.peers[link].on_timeout(&mut parts.memory, &self.context, now);
             self.lines.settle(&mut parts, &self.context, now, link);
             self.freed = Freed::ALL;
-        }
-    }
-
-    /// Gives credit to who waited for memory.
-    fn feed_starved(&mut self, now: Instant) {
-        let mut first = None;
-        while let Some(link) = self.lines.starved.front() {
-            if first == Some(link) {
-                return;
-            }
-            let mut parts = self.storage.parts();
-            self.lines.starved.pop(&mut parts.peers);
-            let peer = &mut parts.peers[link];
-            if matches!(peer.phase, Phase::Open) {
-                peer.grant_all(&mut parts.memory, &self.context, now);
-                if peer.is_starved {
-                    first = first.or(Some(link));
-                }
-                self.settle(now, link);
-            }
         }
     }
 }

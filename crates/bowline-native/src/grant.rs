@@ -38,18 +38,21 @@ impl Peer {
             (self.long, self.long_moved) = (link, context.clock.attended(now));
         } else if !grant.long && self.long == link {
             self.long = Link::NONE;
-            self.is_starved = true;
+            self.starved_of = 0;
         }
         if grant.raised && !cfg!(bowline_mutant = "forget_credit") {
             domain.credit_due = true;
             self.credit_due = true;
         }
-        self.is_starved |= grant.starved;
+        // If another message of this peer is why, it asks again when that is through.
+        if grant.starved && limits.long {
+            self.starved_of = self.starved_of.min(grant.short_of);
+        }
     }
 
     /// Raises the credit of all streams as far as memory allows, after some was freed.
     pub(crate) fn grant_all(&mut self, memory: &mut Memory<'_>, context: &Context, now: Instant) {
-        self.is_starved = false;
+        self.starved_of = u32::MAX;
         let mut at = self.domains;
         while let Some(link) = at.some() {
             self.grant(memory, context, now, link);

@@ -142,6 +142,7 @@ mod table;
 mod talk;
 mod timeout;
 mod transmit;
+mod waiting;
 
 pub use bowline_transport::fragments::Limits as IncompleteLimits;
 pub use bowline_transport::share::{Class, ClassError};

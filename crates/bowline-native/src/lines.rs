@@ -5,8 +5,9 @@ use bowline_transport::scheduler::{Member, Queue};
 use bowline_wire::native::CloseCause;
 
 use crate::endpoint::Context;
-use crate::peer::{ACTIVE, BLOCKED, Peer, Phase, READY, STARVED};
+use crate::peer::{ACTIVE, BLOCKED, LISTED, Peer, Phase, READY, STARVED};
 use crate::storage::Parts;
+use crate::waiting::{Lack, Waiting};
 
 /// Earliest that a session is woken again which had nothing to do although its time had come.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -22,9 +23,11 @@ pub(crate) struct Lines {
     /// They may have something to tell.
     pub(crate) ready: Queue<READY>,
     /// Their application waits for room.
-    pub(crate) blocked: Queue<BLOCKED>,
+    pub(crate) blocked: Waiting<BLOCKED>,
     /// They wait for memory to give credit for a message that has begun.
-    pub(crate) starved: Queue<STARVED>,
+    pub(crate) starved: Waiting<STARVED>,
+    /// All sessions, in the order in which they began.
+    pub(crate) sessions: Queue<LISTED>,
     /// Somebody has had something to tell since the application asked last, and it was not woken for that.
     pub(crate) news: bool,
 }
@@ -34,8 +37,9 @@ impl Lines {
     pub(crate) const EMPTY: Self = Self {
         active: Queue::EMPTY,
         ready: Queue::EMPTY,
-        blocked: Queue::EMPTY,
-        starved: Queue::EMPTY,
+        blocked: Waiting::EMPTY,
+        starved: Waiting::EMPTY,
+        sessions: Queue::EMPTY,
         news: false,
     };
 
@@ -105,6 +109,7 @@ impl Lines {
         self.ready.remove(peers, link);
         self.blocked.remove(peers, link);
         self.starved.remove(peers, link);
+        self.sessions.remove(peers, link);
     }
 
     #[inline]
@@ -113,13 +118,15 @@ impl Lines {
             follow_up(parts, context, now, link);
         }
         let peer = &mut parts.peers[link];
-        let starved = core::mem::take(&mut peer.is_starved);
+        let starved = core::mem::replace(&mut peer.starved_of, u32::MAX);
         if peer.tells() {
             self.tell(&mut parts.peers, link);
         }
-        if starved {
-            self.starved.push(&mut parts.peers, link);
+        if starved < u32::MAX {
+            let lack = Lack { blocks: starved, record: false };
+            self.starved.push(&mut parts.peers, link, &lack);
         }
+        self.reconsider(parts, context, link);
     }
 
     /// Puts a session in line that has something to tell.

@@ -29,11 +29,6 @@ impl Peer {
         }
     }
 
-    /// Whether another message can have a ticket.
-    pub(crate) fn has_ticket_room(&self, memory: &Memory<'_>, tickets_max: u32) -> bool {
-        self.tickets.held() < tickets_max && memory.records.ledger().available(&self.tickets) > 0
-    }
-
     /// Gives the ticket to the message that was appended last, from the offset `start` on.
     pub(crate) fn attach(
         &mut self,

@@ -28,6 +28,7 @@ pub(crate) const ACTIVE: u8 = 1;
 pub(crate) const READY: u8 = 2;
 pub(crate) const BLOCKED: u8 = 3;
 pub(crate) const STARVED: u8 = 4;
+pub(crate) const LISTED: u8 = 5;
 
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,6 +56,7 @@ pub struct Peer {
     ready: Place,
     blocked: Place,
     starved: Place,
+    listed: Place,
     pub(crate) phase: Phase,
     pub(crate) generation: u32,
     /// The session can be found, by its address or its id.
@@ -164,8 +166,8 @@ pub struct Peer {
     pub(crate) misbehaved: bool,
     /// Nothing comes any more of a message that holds much memory.
     pub(crate) gave_up: bool,
-    /// A message that has begun waits for memory before it gets credit.
-    pub(crate) is_starved: bool,
+    /// How many blocks a message that has begun lacks before it gets credit; `u32::MAX` if none waits.
+    pub(crate) starved_of: u32,
     /// The domain whose message has more credit than its window, and when more of it arrived, in attended
     /// time.
     pub(crate) long: Link,
@@ -179,6 +181,7 @@ impl Slot for Peer {
         ready: Place::OUT,
         blocked: Place::OUT,
         starved: Place::OUT,
+        listed: Place::OUT,
         phase: Phase::Vacant,
         generation: 0,
         is_listed: false,
@@ -250,7 +253,7 @@ impl Slot for Peer {
         finishing: None,
         misbehaved: false,
         gave_up: false,
-        is_starved: false,
+        starved_of: u32::MAX,
         long: Link::NONE,
         long_moved: Instant::ZERO,
         statistics: PeerStatistics::NONE,
@@ -298,6 +301,12 @@ impl Member<BLOCKED> for Peer {
 impl Member<STARVED> for Peer {
     fn place(&mut self) -> &mut Place {
         &mut self.starved
+    }
+}
+
+impl Member<LISTED> for Peer {
+    fn place(&mut self) -> &mut Place {
+        &mut self.listed
     }
 }
 

@@ -45,6 +45,7 @@ impl<S: Storage> Endpoint<S> {
             peer.own_id = high as u32 | link.index() as u32;
         }
         self.context.hash.insert(parts.index, &parts.peers, link);
+        self.lines.sessions.push(&mut parts.peers, link);
         Some(link)
     }
 
@@ -52,6 +53,7 @@ impl<S: Storage> Endpoint<S> {
         let mut parts = self.storage.parts();
         self.context.hash.remove(parts.index, &parts.peers, link);
         parts.peers[link].vacate(&mut parts.memory);
+        self.lines.remove(&mut parts.peers, link);
         parts.peers.give(&mut self.peers_quota, link);
     }
 

@@ -1,7 +1,7 @@
 //! Talking through an endpoint: messages out and in, events, and goodbye.
 
 use bowline_core::{
-    CancelError, CloseReason, DisconnectReason, Event, Incoming, Instant, Link, Messages, Outgoing,
+    CancelError, CloseReason, DisconnectReason, Event, Incoming, Instant, Messages, Outgoing,
     PeerId, RefuseReason, SendError, Tag,
 };
 use bowline_wire::native::CloseCause;
@@ -45,6 +45,7 @@ impl<S: Storage> Messages for Endpoint<S> {
             let mut parts = self.storage.parts();
             parts.peers[link].forget_payload(&mut parts.memory);
             self.freed = Freed::ALL;
+            self.lines.reconsider(&mut parts, &self.context, link);
         }
         self.unblock();
         self.lines.news = false;
@@ -68,6 +69,7 @@ impl<S: Storage> Messages for Endpoint<S> {
             }
             if let Some(Event::Outcome(..)) = event {
                 self.freed = Freed::ALL;
+                self.lines.reconsider(&mut self.storage.parts(), &self.context, link);
             }
             if event.is_some() {
                 return event;
@@ -122,10 +124,10 @@ impl<S: Storage> Endpoint<S> {
         except: Option<PeerId>,
     ) -> Broadcast {
         let mut outcome = Broadcast::default();
-        let slots = self.storage.parts().peers.lent();
-        for slot in 0..slots {
-            let parts = self.storage.parts();
-            let link = Link::new(slot as u32);
+        let mut at = self.lines.sessions.front();
+        while let Some(link) = at {
+            let mut parts = self.storage.parts();
+            at = self.lines.sessions.after(&mut parts.peers, link);
             let peer = &parts.peers[link];
             let id = peer.id(link);
             if !matches!(peer.phase, Phase::Open) || except == Some(id) {
@@ -195,7 +197,7 @@ impl<S: Storage> Endpoint<S> {
                         Refused::Full { blocks } => blocks,
                         _ => 1,
                     };
-                    self.lines.blocked.push(&mut parts.peers, link);
+                    self.lines.block(&mut parts, &self.context, link);
                     return Err(SendError::Full);
                 }
             }
@@ -210,38 +212,10 @@ impl<S: Storage> Endpoint<S> {
         let peer = &mut parts.peers[link];
         let message = peer.next_message(&mut parts.memory, &self.context);
         self.freed = Freed::ALL;
-        if peer.credit_due || peer.misbehaved || peer.is_starved {
+        if peer.credit_due || peer.misbehaved || peer.starved_of < u32::MAX {
             self.lines.settle(&mut parts, &self.context, self.context.now, link);
         }
         message
-    }
-
-    /// Tells applications that wait for room when there is some.
-    pub(crate) fn unblock(&mut self) {
-        if !core::mem::take(&mut self.freed.blocked) || self.lines.blocked.is_empty() {
-            return;
-        }
-        let mut parts = self.storage.parts();
-        let mut first = None;
-        while let Some(link) = self.lines.blocked.front() {
-            if first == Some(link) {
-                return;
-            }
-            self.lines.blocked.pop(&mut parts.peers);
-            let peer = &mut parts.peers[link];
-            let open = matches!(peer.phase, Phase::Open);
-            let ticket_room = !peer.wants_ticket
-                || peer.has_ticket_room(&parts.memory, self.context.config.tickets_max);
-            let room = ticket_room
-                && peer.has_send_room(&parts.memory.pool, &self.context, peer.wanted_blocks);
-            if open && room {
-                peer.tell_writable = !cfg!(bowline_mutant = "forget_writable");
-                self.lines.tell(&mut parts.peers, link);
-            } else if open {
-                first = first.or(Some(link));
-                self.lines.blocked.push(&mut parts.peers, link);
-            }
-        }
     }
 }
 

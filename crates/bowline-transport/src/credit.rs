@@ -134,6 +134,13 @@ impl ReceiveCredit {
         let awaited = ahead32(self.awaited, read).max(0) as u32;
         let is_long = awaited > self.window;
         let long = is_long && limits.long && self.promise(pool, blocks, awaited);
+        let starved = is_long && !long;
+        let short_of = if starved {
+            blocks_for(awaited, pool.block_len())
+                .saturating_sub(self.blocks_promised(pool.block_len()))
+        } else {
+            0
+        };
         let credit = if long { awaited } else { self.window };
         let limit = read.wrapping_add(credit);
         let more = ahead32(limit, self.limit);
@@ -145,7 +152,7 @@ impl ReceiveCredit {
         if raised {
             self.limit = limit;
         }
-        Grant { raised, long, starved: is_long && !long }
+        Grant { raised, long, starved, short_of }
     }
 
     /// Doubles the window, if there is memory that nobody needs more.
@@ -210,6 +217,8 @@ pub struct Grant {
     pub long: bool,
     /// A message that has begun needs more memory than there is now; ask again when some was freed.
     pub starved: bool,
+    /// How many blocks that message lacks; 0 if it is not starved.
+    pub short_of: u32,
 }
 
 #[cfg(test)]
@@ -300,6 +309,8 @@ mod tests {
             let free = needed <= common_now + now;
             assert_eq!(grant.long, awaited > window && limits.long && free);
             assert_eq!(grant.starved, awaited > window && !grant.long);
+            let short_of = if grant.starved { needed.saturating_sub(now) } else { 0 };
+            assert_eq!(grant.short_of, short_of);
             let limit = self.receiver.limit();
             assert!(limit.wrapping_sub(read) >= window.div_ceil(2), "half of the window is gone");
             assert!(grant.starved || self.receiver.allows(read.wrapping_add(awaited)));
@@ -448,7 +459,7 @@ mod tests {
             read = read.wrapping_add(LEN);
             credit.on_read(read);
             let grant = credit.grant(&mut pool, &mut blocks, &LIMITS, read, read);
-            assert_eq!(grant, Grant { raised: true, long: false, starved: false });
+            assert_eq!(grant, Grant { raised: true, long: false, starved: false, short_of: 0 });
         }
     }
 }
