@@ -20,6 +20,7 @@ pub mod dissect;
 pub mod load;
 pub mod memory;
 pub mod mutant;
+pub mod recording;
 pub mod rogue;
 pub mod scenario;
 pub mod soak;

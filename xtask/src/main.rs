@@ -15,6 +15,7 @@ mod soak;
 mod step;
 mod test;
 mod toolchain;
+mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ const CHORES: &[Chore] = &[
     ("callgrind", "instructions on the hot path, of one workload or all", callgrind::run),
     ("soak", "random worlds under the models: [--datagrams N] [--seed S]", soak::run),
     ("mutants", "builds that are wrong on purpose: their tests must fail; [NAME]", mutants::run),
+    ("trace", "record the committed trace anew", trace::run),
     ("demos", "the demonstration with 20 % loss, 20 s, 20 seeds", soak::demos),
     ("fresh-clone", "run the README's commands in a clone of HEAD, home empty", fresh_clone::run),
 ];

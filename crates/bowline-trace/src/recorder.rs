@@ -49,6 +49,11 @@ impl<S: Storage, W: Sink> Recorder<S, W> {
         self.tape.is_open()
     }
 
+    /// How many calls were recorded.
+    pub const fn records(&self) -> u64 {
+        self.tape.records()
+    }
+
     /// Why the sink took no more, if it failed.
     pub fn error(&self) -> Option<&W::Error> {
         self.tape.chunks().error()

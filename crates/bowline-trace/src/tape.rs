@@ -48,6 +48,10 @@ impl<W: Sink> Tape<W> {
         self.chunks.is_open()
     }
 
+    pub(crate) const fn records(&self) -> u64 {
+        self.context.records
+    }
+
     pub(crate) fn chunks(&self) -> &Chunks<W> {
         &self.chunks
     }
