@@ -94,6 +94,21 @@ impl<'m> Pool<'m> {
         self.control.ledger.promise(quota, count)
     }
 
+    /// Keeps `count` blocks for those who will be admitted: [`Ledger::keep`].
+    pub const fn keep(&mut self, count: u32) {
+        self.control.ledger.keep(count);
+    }
+
+    /// Promises `count` blocks to a newcomer: [`Ledger::admit`].
+    pub fn admit(&mut self, quota: &mut Quota, count: u32) -> bool {
+        self.control.ledger.admit(quota, count)
+    }
+
+    /// Ends all promises to the owner of `quota`: [`Ledger::dismiss`].
+    pub fn dismiss(&mut self, quota: &mut Quota, count: u32) {
+        self.control.ledger.dismiss(quota, count);
+    }
+
     /// Takes back a promise of `count` blocks.
     pub fn release_promise(&mut self, quota: &mut Quota, count: u32) {
         self.control.ledger.release(quota, count);

@@ -4,12 +4,14 @@
 ///
 /// Invariant: `promised` is the sum, over all quotas, of what each guarantees and does not hold.
 /// Nobody takes beyond his guarantee what another was promised, so a guarantee is always good.
+/// Nor does anybody take what is kept for guarantees of those who have not come yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ledger {
     /// How many there are in all, in use or not.
     limit: u32,
     in_use: u32,
     promised: u32,
+    kept: u32,
 }
 
 /// One user's share of a supply: a guarantee, and what is held now.
@@ -41,7 +43,7 @@ impl Quota {
 impl Ledger {
     /// A supply of `limit`, all of it free.
     pub const fn new(limit: u32) -> Self {
-        Self { limit, in_use: 0, promised: 0 }
+        Self { limit, in_use: 0, promised: 0, kept: 0 }
     }
 
     /// How many are taken.
@@ -61,12 +63,38 @@ impl Ledger {
 
     /// How many anybody may take beyond a guarantee.
     pub const fn common(&self) -> u32 {
-        self.limit.saturating_sub(self.in_use).saturating_sub(self.promised)
+        let spoken_for = self.in_use.saturating_add(self.promised).saturating_add(self.kept);
+        self.limit.saturating_sub(spoken_for)
     }
 
     /// How many more the owner of `quota` could take now.
     pub const fn available(&self, quota: &Quota) -> u32 {
         quota.unfilled().saturating_add(self.common())
+    }
+
+    /// Keeps `count` for those who will be admitted, or as many as are nobody's; instead of what was kept before.
+    pub const fn keep(&mut self, count: u32) {
+        self.kept = 0;
+        let common = self.common();
+        self.kept = if count < common { count } else { common };
+    }
+
+    /// Guarantees `count` to a newcomer, from what is kept for him as far as that goes.
+    pub fn admit(&mut self, quota: &mut Quota, count: u32) -> bool {
+        let kept = self.kept;
+        self.kept = kept.saturating_sub(count);
+        let admitted = self.promise(quota, count);
+        if !admitted {
+            self.kept = kept;
+        }
+        admitted
+    }
+
+    /// Ends all guarantees of `quota`, and keeps `count` of them for the next who comes.
+    pub fn dismiss(&mut self, quota: &mut Quota, count: u32) {
+        let count = count.min(quota.guaranteed);
+        self.release(quota, quota.guaranteed);
+        self.keep(self.kept.saturating_add(count));
     }
 
     /// Raises the guarantee of `quota` by `count`, if nobody was promised that.
@@ -137,6 +165,38 @@ mod tests {
                 prop_assert_eq!(ledger.in_use, quotas.iter().map(|q| q.held).sum::<u32>());
                 prop_assert_eq!(ledger.promised, quotas.iter().map(Quota::unfilled).sum::<u32>());
                 prop_assert!(ledger.in_use + ledger.promised <= ledger.limit);
+            }
+        }
+
+        /// Whatever those do who are there, whoever comes next gets his guarantee.
+        #[test]
+        fn what_is_kept_for_a_newcomer_is_there(
+            ops in prop::collection::vec((0usize..3, 0u8..6, 0u32..30), 0..300),
+        ) {
+            const EACH: u32 = 10;
+            let mut ledger = Ledger::new(40);
+            ledger.keep(3 * EACH);
+            let mut quotas = [None; 3];
+            for (who, what, count) in ops {
+                match (&mut quotas[who], what) {
+                    (absent @ None, 0) => {
+                        let mut quota = Quota::NONE;
+                        prop_assert!(ledger.admit(&mut quota, EACH));
+                        *absent = Some(quota);
+                    }
+                    (Some(quota), 1) => { ledger.promise(quota, count); }
+                    (Some(quota), 2 | 3) => { ledger.take(quota, count); }
+                    (Some(quota), 4) => ledger.give(quota, count.min(quota.held)),
+                    (Some(quota), 5) => {
+                        ledger.give(quota, quota.held);
+                        ledger.dismiss(quota, EACH);
+                        quotas[who] = None;
+                    }
+                    _ => {}
+                }
+                let absent = quotas.iter().filter(|quota| quota.is_none()).count() as u32;
+                prop_assert_eq!(ledger.kept, absent * EACH);
+                prop_assert!(ledger.in_use + ledger.promised + ledger.kept <= ledger.limit);
             }
         }
     }

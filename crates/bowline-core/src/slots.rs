@@ -102,6 +102,21 @@ impl<'m, T: Slot> Slots<'m, T> {
         self.control.ledger.promise(quota, count)
     }
 
+    /// Keeps `count` records for those who will be admitted: [`Ledger::keep`].
+    pub const fn keep(&mut self, count: u32) {
+        self.control.ledger.keep(count);
+    }
+
+    /// Promises `count` records to a newcomer: [`Ledger::admit`].
+    pub fn admit(&mut self, quota: &mut Quota, count: u32) -> bool {
+        self.control.ledger.admit(quota, count)
+    }
+
+    /// Ends all promises to the owner of `quota`: [`Ledger::dismiss`].
+    pub fn dismiss(&mut self, quota: &mut Quota, count: u32) {
+        self.control.ledger.dismiss(quota, count);
+    }
+
     /// Takes back a promise of `count` records.
     pub fn release_promise(&mut self, quota: &mut Quota, count: u32) {
         self.control.ledger.release(quota, count);

@@ -8,6 +8,7 @@ use bowline_wire::native::CloseCause;
 use crate::domain::Lane;
 use crate::endpoint::Context;
 use crate::peer::{Peer, Phase};
+use crate::promise::Promise;
 use crate::read::{Held, ReadRun};
 use crate::storage::Memory;
 
@@ -49,7 +50,7 @@ impl Peer {
     }
 
     /// Gives everything back; the session is no more.
-    pub(crate) fn vacate(&mut self, memory: &mut Memory<'_>) {
+    pub(crate) fn vacate(&mut self, memory: &mut Memory<'_>, promise: &Promise) {
         self.clear_sending(memory);
         while self.poll_outcome(memory).is_some() {}
         if !cfg!(bowline_mutant = "leak") {
@@ -63,7 +64,7 @@ impl Peer {
         }
         self.domains = Link::NONE;
         memory.table.end(&mut self.row);
-        self.release_promises(memory);
+        self.dismiss(memory, promise);
         self.phase = Phase::Vacant;
     }
 

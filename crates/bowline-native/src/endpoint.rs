@@ -1,6 +1,6 @@
 //! Many sessions behind one socket.
 
-use bowline_core::{Address, Instant, Link, PeerId, Quota, Slots};
+use bowline_core::{Address, Instant, Ledger, Link, PeerId, Quota, Slots};
 use bowline_crypto::KeyedMac;
 use bowline_transport::credit;
 use bowline_transport::liveness::CallerClock;
@@ -118,13 +118,13 @@ impl<S: Storage> Endpoint<S> {
         mut storage: S,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        let parts = storage.parts();
+        let mut parts = storage.parts();
         if usize::from(config.channels) > parts.memory.table.channels() {
             let memory = parts.memory.table.channels();
             return Err(ConfigError::ChannelsBeyondMemory { memory });
         }
         let block_len = parts.memory.pool.block_len();
-        let promise = Promise::of(&config, block_len);
+        let mut promise = Promise::of(&config, block_len);
         let peers = parts.peers.ledger().limit();
         if u64::from(promise.domains) * u64::from(peers)
             > u64::from(parts.memory.domains.ledger().limit())
@@ -143,6 +143,10 @@ impl<S: Storage> Endpoint<S> {
         }
         let common = parts.memory.pool.ledger().limit() - promise.blocks() * peers;
         config.fit_memory(common, block_len);
+        let each = |ledger: &Ledger| ledger.limit().checked_div(peers).unwrap_or(0);
+        let (records, assemblies) = (&parts.memory.records, &parts.memory.assemblies);
+        promise.share(&config, each(records.ledger()), each(assemblies.ledger()));
+        promise.keep(&mut parts);
         let long_blocks = credit::blocks_for(config.reliable_max, block_len).min(common);
         let send_blocks = (common - long_blocks) / 2;
         let send_blocks_max = (config.send_max / block_len.max(1) as u32).max(1);

@@ -28,7 +28,7 @@ impl<S: Storage> Endpoint<S> {
         let mut parts = self.storage.parts();
         let link = parts.peers.take(&mut self.peers_quota)?;
         let peer = &mut parts.peers[link];
-        if !peer.promise(&mut parts.memory, &self.context.promise) {
+        if !peer.admit(&mut parts.memory, &self.context.promise) {
             parts.peers.give(&mut self.peers_quota, link);
             return None;
         }
@@ -52,7 +52,7 @@ impl<S: Storage> Endpoint<S> {
     pub(crate) fn abort_session(&mut self, link: Link) {
         let mut parts = self.storage.parts();
         self.context.hash.remove(parts.index, &parts.peers, link);
-        parts.peers[link].vacate(&mut parts.memory);
+        parts.peers[link].vacate(&mut parts.memory, &self.context.promise);
         self.lines.remove(&mut parts.peers, link);
         parts.peers.give(&mut self.peers_quota, link);
     }
@@ -79,7 +79,7 @@ impl<S: Storage> Endpoint<S> {
     #[inline(never)]
     pub(crate) fn retire(&mut self, link: Link) {
         let mut parts = self.storage.parts();
-        parts.peers[link].vacate(&mut parts.memory);
+        parts.peers[link].vacate(&mut parts.memory, &self.context.promise);
         parts.schedule.set(link.index(), None);
         self.lines.remove(&mut parts.peers, link);
         parts.peers.give(&mut self.peers_quota, link);
