@@ -10,18 +10,21 @@
 //! - [`allocator`]: an allocator that counts, and refuses when told to.
 //! - [`watched`]: machines whose calls it watches.
 //! - [`dissect`]: what is in a datagram.
+//! - [`attack`]: peers that mean harm, and [`room`]: those who have to live with them.
 //! - [`load`]: all that endpoints can be asked to do, in great numbers.
 //! - [`soak`]: world after world, for as long as one likes.
 
 extern crate alloc;
 
 pub mod allocator;
+pub mod attack;
 pub mod dissect;
 pub mod load;
 pub mod memory;
 pub mod mutant;
 pub mod recording;
 pub mod rogue;
+pub mod room;
 pub mod scenario;
 pub mod soak;
 pub mod stage;

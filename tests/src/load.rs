@@ -273,27 +273,26 @@ impl Load {
         self.net.link(0, node, self.link().with_outage(from, from + span));
     }
 
+    /// As many rogues as the server holds begin more messages than there are places for.
+    pub fn flood(&mut self) {
+        for number in 0..limits(true).peers {
+            let now = self.net.now();
+            if let Some(mut rogue) = self.let_in(&number.to_be_bytes()) {
+                flood(&mut self.apps[0].machine, now, &mut rogue);
+            }
+        }
+    }
+
     /// Somebody begins a session and breaks a rule, or begins it anew, or accuses the server.
     fn let_a_rogue_in(&mut self) {
         self.rogue += 1;
-        let (now, from) = (self.net.now(), Address::from_raw(b"rogue").expect("a short name"));
-        let App { machine, sessions, .. } = &mut self.apps[0];
-        let rogue = Rogue::meet(machine, now, from, |machine| {
-            while let Some(event) = machine.call(Endpoint::poll_event) {
-                match event {
-                    Event::Asked(peer) => {
-                        let _ = machine.call(|endpoint| endpoint.accept(now, peer));
-                        sessions.push(Session::new(peer));
-                    }
-                    other => note_event(&mut self.seen, sessions, other),
-                }
-            }
-        });
-        let Some(mut rogue) = rogue else { return };
-        let lie = u64::from(rogue.theirs.initial) + 100;
+        let now = self.net.now();
+        let Some(mut rogue) = self.let_in(b"rogue") else { return };
+        let machine = &mut self.apps[0].machine;
         if self.rogue % 4 == 3 {
             return flood(machine, now, &mut rogue);
         }
+        let lie = u64::from(rogue.theirs.initial) + 100;
         let packet = match self.rogue % 4 {
             0 => rogue.packet(AckForm::Ranges2, |w| {
                 emit_ack_ranges(w, 2, 0, [(lie, lie)].into_iter(), 100)
@@ -304,6 +303,23 @@ impl Load {
             _ => return,
         };
         let _ = rogue.hand_to(machine, now, packet);
+    }
+
+    /// A rogue of this name, if there is room for him.
+    fn let_in(&mut self, name: &[u8]) -> Option<Rogue> {
+        let (now, from) = (self.net.now(), Address::from_raw(name).expect("a short name"));
+        let App { machine, sessions, .. } = &mut self.apps[0];
+        Rogue::meet(machine, now, from, |machine| {
+            while let Some(event) = machine.call(Endpoint::poll_event) {
+                match event {
+                    Event::Asked(peer) => {
+                        let _ = machine.call(|endpoint| endpoint.accept(now, peer));
+                        sessions.push(Session::new(peer));
+                    }
+                    other => note_event(&mut self.seen, sessions, other),
+                }
+            }
+        })
     }
 }
 

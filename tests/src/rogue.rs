@@ -86,13 +86,19 @@ impl Rogue {
         else {
             return None;
         };
-        Some(Self {
+        Some(Self::accepted(from, client_half, server_half, parameters))
+    }
+
+    /// One who is known as `from` and was let in with these halves of the handshake, and what the server
+    /// told of itself.
+    pub fn accepted(from: Address, client_half: u64, server_half: u64, theirs: Parameters) -> Self {
+        Self {
             node: usize::MAX,
             from,
             crc: SessionCrc::new(client_half, server_half, Direction::ClientToServer),
-            theirs: parameters,
+            theirs,
             number: u64::from(Self::INITIAL),
-        })
+        }
     }
 
     /// A packet with the next number and a right checksum around whatever `write` writes.

@@ -12,6 +12,7 @@ const DATAGRAMS: u64 = 1_000_000;
 #[test]
 fn at_its_limits_an_endpoint_asks_for_nothing() {
     let mut load = Load::new(1);
+    load.flood();
     load.turn_to(Weather::Foul);
     load.run(100_000);
     let [(server, most), clients @ .., _] = &load.heaps()[..] else { panic!("a load is of many") };
