@@ -8,7 +8,7 @@ use alloc::collections::BTreeMap;
 
 use bowline_core::{
     Address, ChannelId, CloseReason, DisconnectReason, Duration, Event, Instant, Machine, Messages,
-    Mode, Outgoing, PeerId, RefuseReason, SendError,
+    Mode, Outcome, Outgoing, PeerId, RefuseReason, SendError, Tag,
 };
 use bowline_crypto::SipHash;
 use bowline_native::{Accept, Config, Endpoint, Heap, IncompleteLimits, Limits};
@@ -32,13 +32,24 @@ pub struct Kind {
 
 /// Everything that is sent.
 pub const KINDS: &[Kind] = &[
-    Kind { mode: Mode::Unreliable, longest: 60, share: 330 },
+    Kind { mode: Mode::Unreliable, longest: 60, share: 230 },
     Kind { mode: Mode::Unreliable, longest: 5_000, share: 10 },
-    Kind { mode: Mode::UnreliableOrdered, longest: 60, share: 330 },
+    Kind { mode: Mode::UnreliableOrdered, longest: 60, share: 230 },
     Kind { mode: Mode::UnreliableOrdered, longest: 5_000, share: 10 },
-    Kind { mode: Mode::Reliable, longest: 60, share: 310 },
+    Kind { mode: Mode::Reliable, longest: 60, share: 190 },
     Kind { mode: Mode::Reliable, longest: 20_000, share: 10 },
+    Kind { mode: Mode::ReliableUnordered, longest: 60, share: 150 },
+    Kind { mode: Mode::ReliableUnordered, longest: 10_000, share: 10 },
+    Kind { mode: Mode::ReliableLatest, longest: 60, share: 150 },
+    Kind { mode: Mode::ReliableLatest, longest: 5_000, share: 10 },
 ];
+
+/// One in so many messages has a tag.
+const TAGGED: u64 = 8;
+/// One in so many messages has a time to live, of at most so long.
+const MORTAL: (u64, Duration) = (16, Duration::from_millis(100));
+/// How many keys there are.
+const KEYS: u64 = 5;
 
 /// What must happen for a load to have been one.
 pub const SIGHTS: &[&str] = &[
@@ -65,6 +76,17 @@ pub const SIGHTS: &[&str] = &[
     "unreliable-ordered, long",
     "reliable",
     "reliable, long",
+    "reliable-unordered",
+    "reliable-unordered, long",
+    "reliable-latest",
+    "reliable-latest, long",
+    "cancel",
+    "acknowledged",
+    "lost",
+    "expired",
+    "superseded",
+    "cancelled",
+    "abandoned",
 ];
 
 /// How many clients there are besides the one of another application: more than the server holds.
@@ -122,6 +144,8 @@ struct App {
     paused_until: Instant,
     /// What is sent is cut out of this.
     bytes: Vec<u8>,
+    /// The last tag that was used.
+    tag: u32,
 }
 
 struct Session {
@@ -137,7 +161,7 @@ pub const fn limits(is_server: bool) -> Limits {
         peers,
         channels: 4,
         records: 100 * peers,
-        bytes: peers as u64 * 60_000,
+        bytes: peers as u64 * 50_000,
         block_len: 256,
     }
 }
@@ -149,13 +173,14 @@ const fn config(is_server: bool) -> Config {
         idle_timeout: Duration::from_secs(1),
         connect_timeout: Duration::from_secs(1),
         credit: 600,
+        loose_credit: 512,
         credit_max: 8_000,
-        loose_credit: 0,
         reliable_max: 20_000,
         ordered_max: 5_000,
         unreliable_max: 5_000,
         send_max: 40_000,
         send_reserve: 1_000,
+        tickets_max: 40,
         inbox_max: 10_000,
         incomplete: IncompleteLimits {
             messages: 200,
@@ -186,7 +211,7 @@ impl Load {
             let longest = KINDS.iter().map(|kind| kind.longest).max().unwrap_or(0);
             let mut bytes = vec![0; longest];
             rng.fill(&mut bytes);
-            App { machine, sessions: Vec::new(), rng, paused_until: net.now(), bytes }
+            App { machine, sessions: Vec::new(), rng, paused_until: net.now(), bytes, tag: 0 }
         });
         let apps = apps.collect();
         let rng = Rng::stream(seed, 0x10ad);
@@ -379,6 +404,15 @@ fn name(event: &Event) -> &'static str {
             DisconnectReason::Replaced => "replaced",
             _ => "another end",
         },
+        Event::Outcome(_, _, outcome) => match outcome {
+            Outcome::Acknowledged => "acknowledged",
+            Outcome::Lost => "lost",
+            Outcome::Expired => "expired",
+            Outcome::Superseded => "superseded",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Closed => "abandoned",
+            _ => "another outcome",
+        },
         _ => "another event",
     }
 }
@@ -391,8 +425,10 @@ fn name_of_message(mode: Mode, len: usize) -> &'static str {
         (Mode::UnreliableOrdered, true) => "unreliable-ordered, long",
         (Mode::Reliable, false) => "reliable",
         (Mode::Reliable, true) => "reliable, long",
-        (_, false) => "another mode",
-        (_, true) => "another mode, long",
+        (Mode::ReliableUnordered, false) => "reliable-unordered",
+        (Mode::ReliableUnordered, true) => "reliable-unordered, long",
+        (Mode::ReliableLatest, false) => "reliable-latest",
+        (Mode::ReliableLatest, true) => "reliable-latest, long",
     }
 }
 
@@ -454,11 +490,11 @@ impl App {
 
     fn talk(&mut self, now: Instant, weather: Weather, seen: &mut Seen) {
         let most = if weather == Weather::Foul { 30 } else { 6 };
-        let Self { machine, sessions, rng, bytes, .. } = self;
+        let Self { machine, sessions, rng, bytes, tag, .. } = self;
         for session in sessions.iter_mut().filter(|session| session.is_open && !session.is_full) {
             for _ in 0..rng.below(most) {
                 let to = session.peer;
-                let sent = send(rng, bytes, |message| {
+                let sent = send(rng, bytes, tag, |message| {
                     machine.call(|endpoint| endpoint.send(now, to, message))
                 });
                 if sent == Err(SendError::Full) {
@@ -470,9 +506,18 @@ impl App {
         }
         if sessions.len() > 1 && rng.below(20) == 0 {
             seen.note("broadcast");
-            send(rng, &bytes[..60], |message| {
+            send(rng, &bytes[..60], tag, |message| {
                 machine.call(|endpoint| endpoint.broadcast(now, message, None))
             });
+        }
+        for session in sessions.iter() {
+            if rng.below(10) > 0 {
+                continue;
+            }
+            let recent = Tag(tag.wrapping_sub(rng.below(10) as u32));
+            if machine.call(|endpoint| endpoint.cancel(session.peer, recent)).is_ok() {
+                seen.note("cancel");
+            }
         }
     }
 
@@ -508,7 +553,7 @@ impl App {
 }
 
 /// Sends any message, a part of `bytes`.
-fn send<T>(rng: &mut Rng, bytes: &[u8], with: impl FnOnce(Outgoing<'_>) -> T) -> T {
+fn send<T>(rng: &mut Rng, bytes: &[u8], tag: &mut u32, with: impl FnOnce(Outgoing<'_>) -> T) -> T {
     let mut at = rng.below(1_000) as u32;
     let kind = KINDS.iter().find(|kind| {
         let here = at < kind.share;
@@ -516,8 +561,19 @@ fn send<T>(rng: &mut Rng, bytes: &[u8], with: impl FnOnce(Outgoing<'_>) -> T) ->
         here
     });
     let kind = kind.unwrap_or(&KINDS[0]);
-    let len = rng.below(kind.longest as u64 + 1) as usize;
-    let (one, other) = bytes[..len.min(bytes.len())].split_at(len.min(bytes.len()) / 2);
+    let len = (rng.below(kind.longest as u64 + 1) as usize).min(bytes.len());
+    let (one, other) = bytes[..len].split_at(len / 2);
     let pieces = [one, other];
-    with(Outgoing::new(ChannelId(rng.below(4) as u8), kind.mode, &pieces))
+    let mut message = Outgoing::new(ChannelId(rng.below(4) as u8), kind.mode, &pieces);
+    if rng.below(TAGGED) == 0 {
+        *tag = tag.wrapping_add(1);
+        message.tag = Some(Tag(*tag));
+    }
+    if rng.below(MORTAL.0) == 0 {
+        message.time_to_live = Some(rng.duration(MORTAL.1));
+    }
+    if kind.mode == Mode::ReliableLatest {
+        message.key = Some(rng.below(KEYS) as u32);
+    }
+    with(message)
 }
