@@ -19,7 +19,7 @@ pub enum Kind {
     Fixed,
     /// A heap with the limits of [`Self::Fixed`].
     TwinHeap,
-    /// Arrays of about 12 KiB, one channel, for microcontrollers.
+    /// Arrays of about 12 KiB, one channel, without the loose modes, for microcontrollers.
     SmallFixed,
 }
 
@@ -46,7 +46,7 @@ impl Kind {
                 channels: 5,
                 credit: 1_000,
                 credit_max: 20_000,
-                loose_credit: 0,
+                loose_credit: 512,
                 reliable_max: 80_000,
                 ordered_max: 20_000,
                 unreliable_max: 20_000,
@@ -65,7 +65,7 @@ impl Kind {
                 channels: 4,
                 credit: 600,
                 credit_max: 4_096,
-                loose_credit: 0,
+                loose_credit: 256,
                 reliable_max: 20_000,
                 ordered_max: 8_000,
                 unreliable_max: 8_000,
@@ -95,7 +95,7 @@ impl Kind {
                 bytes: 400_000,
                 block_len: 96,
             })),
-            Self::Fixed => Box::new(Fixed::<4, 4, 300, 1_100, 128>::new()),
+            Self::Fixed => Box::new(Fixed::<4, 4, 300, 1_100, 128, 5>::new()),
             Self::TwinHeap => Box::new(Heap::new(Limits {
                 peers: 4,
                 channels: 4,

@@ -16,6 +16,15 @@ use crate::memory::Memory;
 use crate::mutant::Message;
 use crate::scenario::NodePlan;
 
+/// All modes there are.
+pub const MODES: [Mode; 5] = [
+    Mode::Unreliable,
+    Mode::UnreliableOrdered,
+    Mode::Reliable,
+    Mode::ReliableUnordered,
+    Mode::ReliableLatest,
+];
+
 /// Endpoints, and after them bare sockets, on a network.
 pub struct Stage {
     /// The network; its first nodes are the endpoints, its last the mailboxes.
@@ -26,6 +35,7 @@ pub struct Stage {
     pub mailboxes: Vec<Mailbox>,
     events: Vec<VecDeque<Event>>,
     seen: Rc<RefCell<Vec<Seen>>>,
+    keys: u32,
 }
 
 /// A datagram that was sent.
@@ -62,6 +72,7 @@ impl Stage {
             mailboxes: vec![Mailbox::new(); mailboxes],
             events: vec![VecDeque::new(); plans.len()],
             seen,
+            keys: 1 << 31,
         }
     }
 
@@ -202,7 +213,7 @@ impl Stage {
         while self.step_until(end) == bowline_sim::Step::Due {}
     }
 
-    /// Sends a message from `node`.
+    /// Sends a message from `node`; in mode reliable-latest, of a key of its own.
     ///
     /// # Errors
     ///
@@ -215,9 +226,10 @@ impl Stage {
         mode: Mode,
         bytes: &[u8],
     ) -> Result<(), SendError> {
-        let now = self.now();
+        self.keys += 1;
+        let key = (mode == Mode::ReliableLatest).then_some(self.keys);
         let pieces = [bytes];
-        self.endpoints[node].send(now, to, Outgoing::new(ChannelId(channel), mode, &pieces))
+        self.offer(node, to, Outgoing { key, ..Outgoing::new(ChannelId(channel), mode, &pieces) })
     }
 
     /// Sends a message from `node`, and whatever is asked for it.
