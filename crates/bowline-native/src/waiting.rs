@@ -312,7 +312,8 @@ mod tests {
             let mut items: Vec<_> = (0..PEERS).map(|_| Peer::VACANT).collect();
             let mut control = SlotControl::new(PEERS as u32);
             let mut peers = Slots::new(&mut items, &mut control);
-            let links = (0..PEERS).map(|_| peers.take(&mut Quota::NONE).unwrap()).collect();
+            let mut quota = Quota::NONE;
+            let links = (0..PEERS).map(|_| peers.take(&mut quota).unwrap()).collect();
             Self {
                 items,
                 control,

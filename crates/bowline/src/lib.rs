@@ -143,8 +143,8 @@ pub use bowline_core::{
 pub use bowline_crypto::{KeyedMac, SipHash};
 pub use bowline_native::{
     Accept, Answer, Broadcast, Class, ClassError, Config, ConfigError, ConnectError, Endpoint,
-    EndpointStatistics, Fixed, INFO_LEN_MAX, InUse, IncompleteLimits, Integrity, MESSAGE_LEN_MAX, PathState,
-    PeerStatistics, Storage, UnknownPeer,
+    EndpointStatistics, Fixed, INFO_LEN_MAX, InUse, IncompleteLimits, Integrity, MESSAGE_LEN_MAX,
+    PathState, PeerStatistics, Storage, UnknownPeer,
 };
 #[cfg(feature = "alloc")]
 pub use bowline_native::{Heap, Limits};
