@@ -26,6 +26,7 @@ pub(crate) struct Plan {
     pub(crate) records: usize,
     pub(crate) fragments: fragments::Plan,
     pub(crate) any_fragment: bool,
+    pub(crate) any_loose: bool,
     pub(crate) eliciting: bool,
     pub(crate) any_frame: bool,
 }
@@ -111,6 +112,7 @@ impl Peer {
                 let Lane::Loose { stream, .. } = &memory.domains[link].lane else { return Ok(()) };
                 let (pool, records) = (&memory.pool, &memory.records);
                 let arrival = Arrival { offset, back, data };
+                plan.any_loose = true;
                 plan.add_loose(stream.check(pool, records, &arrival, config.reliable_max))
             }
             Frame::Reliable { channel, offset, data } => {
@@ -270,7 +272,9 @@ fn check_void(
         Lane::Reliable { stream, .. } => {
             plan.add(stream.check_void(pool, start, end), pool.blocks_for(len as usize))
         }
-        Lane::Loose { stream, .. } => plan.add_loose(stream.check_void(pool, start, end)),
+        Lane::Loose { stream, .. } => {
+            plan.add_loose(stream.check_void(pool, start, end, plan.any_loose))
+        }
         Lane::Unreliable { .. } | Lane::Ordered { .. } => Ok(()),
     }
 }
