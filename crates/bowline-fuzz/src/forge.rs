@@ -1,11 +1,12 @@
 //! Datagrams that nobody sent, made of structured headers.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use bowline_wire::Writer;
 use bowline_wire::checksum::crc32;
 use bowline_wire::native::{
-    AckForm, Direction, Handshake, PacketHead, SessionCrc, VERSION, is_session,
+    Direction, Handshake, Integrity, PacketHead, SessionCrc, VERSION, is_session,
 };
+
+use crate::packet::{Knowledge, Packet};
 
 /// Who makes datagrams up, and what.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,17 +34,6 @@ pub enum Forgery {
     Packet(Packet),
 }
 
-/// A session packet in parts.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Packet {
-    /// Bits of the head: ack form, length of the number.
-    pub flags: u8,
-    /// How far its number is ahead of the last one seen.
-    pub ahead: i16,
-    /// Ack block and frames.
-    pub body: Vec<u8>,
-}
-
 /// What somebody on the path has overheard of a session.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Secrets {
@@ -52,6 +42,8 @@ pub struct Secrets {
     ids: [Option<u32>; 2],
     /// Last number seen in packets to the client, and to the server.
     numbers: [u64; 2],
+    /// Where the streams of the client begin, and of the server.
+    initials: [u32; 2],
     has_crc: bool,
 }
 
@@ -70,48 +62,43 @@ impl Secrets {
             Ok(Handshake::Connect { parameters, .. }) => {
                 self.ids[0] = parameters.connection_id;
                 self.numbers[1] = parameters.initial.into();
+                self.initials[0] = parameters.initial;
             }
             Ok(Handshake::Accept { client_half, server_half, parameters }) => {
                 self.halves = Some((client_half, server_half));
                 self.ids[1] = parameters.connection_id;
                 self.numbers[0] = parameters.initial.into();
-                self.has_crc = parameters.integrity as u8 != 0;
+                self.initials[1] = parameters.initial;
+                self.has_crc = parameters.integrity == Integrity::Crc32;
             }
             _ => {}
         }
     }
 
-    /// A packet to the client or server with a right checksum, if enough was overheard.
-    fn seal(&self, packet: &Packet, to_client: bool) -> Option<Vec<u8>> {
+    /// What its sender would know of a packet to the client or server, if enough was overheard.
+    fn knowledge(&self, to_client: bool) -> Option<Knowledge> {
         let (client_half, server_half) = self.halves?;
-        let to = usize::from(!to_client);
+        let (to, from) = (usize::from(!to_client), usize::from(to_client));
         let way = if to_client { Direction::ServerToClient } else { Direction::ClientToServer };
-        let number = self.numbers[to].saturating_add_signed(packet.ahead.into());
-        let id = self.ids[to];
-        let mut datagram = emit(packet, id.unwrap_or(0), if id.is_some() { 4 } else { 0 }, number);
-        if self.has_crc {
-            let crc = SessionCrc::new(client_half, server_half, way);
-            datagram.extend_from_slice(&crc.checksum(number, &datagram).to_be_bytes());
-        }
-        Some(datagram)
+        let crc = SessionCrc::new(client_half, server_half, way);
+        Some(Knowledge {
+            connection_id: self.ids[to],
+            number: self.numbers[to],
+            initials: [self.initials[to ^ 1], self.initials[from ^ 1]],
+            largest: self.numbers[from],
+            crc: self.has_crc.then_some(crc),
+        })
     }
 }
 
-fn emit(packet: &Packet, connection_id: u32, cid_len: u8, number: u64) -> Vec<u8> {
-    const FORMS: [AckForm; 4] = [AckForm::None, AckForm::Short, AckForm::Ranges1, AckForm::Ranges2];
-    let head = PacketHead {
-        key_phase: packet.flags & 0x80 != 0,
-        ack: FORMS[usize::from(packet.flags & 3)],
-        connection_id,
-        number_len: (packet.flags >> 2 & 3) + 1,
-        number_low: number as u32,
-    };
-    let mut buf = vec![0; 16 + packet.body.len()];
-    let mut w = Writer::new(&mut buf);
-    let wrote = head.emit(cid_len, &mut w).and_then(|()| w.bytes(&packet.body));
-    debug_assert!(wrote.is_ok());
-    w.written().to_vec()
-}
+/// What a stranger knows: the form of a packet is right, nothing else is.
+const NOTHING: Knowledge = Knowledge {
+    connection_id: Some(0x1234_5678),
+    number: 77,
+    initials: [0; 2],
+    largest: 77,
+    crc: None,
+};
 
 impl Forgery {
     /// The datagram. `secrets` are what its maker has overheard, if he is on the path; `seen` what
@@ -135,11 +122,8 @@ impl Forgery {
                 sealed(echoed[0], &contents)
             }
             Self::Packet(packet) => {
-                let known = secrets.and_then(|secrets| secrets.seal(packet, to_client));
-                known.unwrap_or_else(|| {
-                    // A stranger guesses: the form is right, nothing else is.
-                    emit(packet, 0x1234_5678, 4, u64::from(packet.ahead as u16))
-                })
+                let known = secrets.and_then(|secrets| secrets.knowledge(to_client));
+                packet.seal(&known.unwrap_or(NOTHING)).1
             }
         }
     }
@@ -155,7 +139,10 @@ fn sealed(kind: u8, contents: &[u8]) -> Vec<u8> {
 impl<'a> Arbitrary<'a> for Forgery {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let which = u8::arbitrary(u)?;
-        let len = usize::from(u8::arbitrary(u)?).min(u.len());
+        let len = match which & 7 {
+            0..5 => usize::from(u8::arbitrary(u)?).min(u.len()),
+            _ => 0,
+        };
         Ok(match which & 7 {
             0 => Self::Raw(u.bytes(len)?.to_vec()),
             1 | 2 => Self::Handshake { kind: which >> 3 & 7, contents: u.bytes(len)?.to_vec() },
@@ -164,12 +151,7 @@ impl<'a> Arbitrary<'a> for Forgery {
                 let len = (len & 15).min(u.len());
                 Self::Echo { ago: which >> 3, at, with: u.bytes(len)?.to_vec() }
             }
-            _ => {
-                let flags = u8::arbitrary(u)?;
-                let ahead = i16::from(u8::arbitrary(u)? as i8);
-                let len = len.min(u.len());
-                Self::Packet(Packet { flags, ahead, body: u.bytes(len)?.to_vec() })
-            }
+            _ => Self::Packet(Packet::arbitrary(u)?),
         })
     }
 }

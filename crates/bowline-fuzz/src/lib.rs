@@ -79,6 +79,8 @@ pub mod memory;
 mod native;
 pub mod op;
 pub mod oracle;
+pub mod packet;
+pub mod rogue;
 pub mod setup;
 mod subject;
 
@@ -87,5 +89,5 @@ pub use game::{Counted, Delivery, Game};
 pub use hostile::{Hostile, Report};
 pub use link::{Flight, Link};
 pub use op::{Op, Side};
-pub use setup::{check, run};
+pub use setup::{check, check_rogue, check_twins, run};
 pub use subject::Subject;

@@ -22,6 +22,9 @@ pub struct Setup {
     /// Whether somebody on the path knows the secret of each session. Then, once he has used it, no promise
     /// about messages holds any more, and only those about memory, time and outcomes do.
     pub on_path: bool,
+    /// Whether a third peer has a session with the right side, and sends there what is forged. Whatever it does, the
+    /// promises to the other two hold.
+    pub rogue: bool,
     /// Whether the run begins with a session, so that few operations are wasted on strangers.
     pub connected: bool,
     /// What all luck of the endpoints follows from.
@@ -77,6 +80,7 @@ impl<'a> Arbitrary<'a> for Setup {
             kinds: [left.0, right.0],
             configs: [left.1, right.1],
             on_path: how & 3 == 3,
+            rogue: how & 0x63 == 0x20,
             connected: how & 0x1C != 0x1C,
             seed: 0,
         })
@@ -107,7 +111,16 @@ pub fn run_with(
     // Of all bytes, so that no fuzzer can learn a secret from the comparisons that it watches.
     setup.seed = digest(data);
     let subjects = Side::BOTH.map(|side| make(&setup, side));
-    let mut hostile = Hostile::new(&setup, subjects, game);
+    run_in(&setup, subjects, &mut u, game)
+}
+
+fn run_in(
+    setup: &Setup,
+    subjects: [Box<dyn Subject>; 2],
+    u: &mut Unstructured<'_>,
+    game: &mut dyn Game,
+) -> core::result::Result<Report, Failure> {
+    let mut hostile = Hostile::new(setup, subjects, game);
     if setup.connected {
         hostile.begin()?;
     }
@@ -115,10 +128,55 @@ pub fn run_with(
         if u.is_empty() {
             break;
         }
-        let Ok(op) = Op::arbitrary(&mut u) else { break };
+        let Ok(op) = Op::arbitrary(u) else { break };
         hostile.act(&op)?;
     }
     hostile.end()
+}
+
+/// As [`check`], with a third peer that has a session at the right side and keeps no rules: whatever it sends costs
+/// its own quota and its own session, and the promises to the other two hold.
+///
+/// # Panics
+///
+/// With the first thing that is wrong.
+pub fn check_rogue(data: &[u8], game: &mut dyn Game) {
+    let mut u = Unstructured::new(data);
+    let Ok(setup) = Setup::arbitrary(&mut u) else { return };
+    let setup = Setup { rogue: true, on_path: false, connected: true, seed: digest(data), ..setup };
+    let subjects = Side::BOTH.map(|side| Box::new(setup.endpoint(side)) as Box<dyn Subject>);
+    if let Err(failure) = run_in(&setup, subjects, &mut u, game) {
+        panic!("{failure}");
+    }
+}
+
+/// The same happens to endpoints in arrays and to endpoints on heaps with the same limits: the same must come of it,
+/// byte by byte and event by event.
+///
+/// # Panics
+///
+/// If not, or with the first thing that is wrong with both.
+pub fn check_twins(data: &[u8]) {
+    let mut u = Unstructured::new(data);
+    let Ok(setup) = Setup::arbitrary(&mut u) else { return };
+    let ops = u.take_rest();
+    let of = |kind: Kind| {
+        let configs = setup.configs.map(|config| Config {
+            integrity: config.integrity,
+            connection_ids: config.connection_ids,
+            accept: config.accept,
+            ack_delay: config.ack_delay,
+            idle_timeout: config.idle_timeout,
+            initial: config.initial,
+            ..kind.config()
+        });
+        let setup = Setup { kinds: [kind; 2], configs, seed: digest(data), ..setup };
+        let subjects = Side::BOTH.map(|side| Box::new(setup.endpoint(side)) as Box<dyn Subject>);
+        let report =
+            run_in(&setup, subjects, &mut Unstructured::new(ops), &mut crate::Counted::default());
+        report.unwrap_or_else(|failure| panic!("{kind:?}: {failure}"))
+    };
+    assert_eq!(of(Kind::Fixed), of(Kind::Twin), "arrays and heap differ");
 }
 
 /// As [`run`]; what is wrong is a panic, as fuzzers like it.
@@ -134,7 +192,10 @@ pub fn check(data: &[u8], game: &mut dyn Game) {
 
 /// FNV-1a.
 fn digest(data: &[u8]) -> u64 {
-    data.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3)
-    })
+    more_digest(0xCBF2_9CE4_8422_2325, data)
+}
+
+/// FNV-1a, continued.
+pub(crate) fn more_digest(hash: u64, data: &[u8]) -> u64 {
+    data.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3))
 }

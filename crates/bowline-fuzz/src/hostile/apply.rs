@@ -3,6 +3,7 @@
 use bowline_core::{ChannelId, CloseReason, Mode, Outgoing, SendError, Tag};
 
 use super::Hostile;
+use crate::forge::Forgery;
 use crate::ledger::Pending;
 use crate::op::{Op, Order};
 use crate::oracle::Terms;
@@ -19,6 +20,15 @@ impl Hostile<'_> {
     /// The first thing that is wrong.
     pub fn act(&mut self, op: &Op) -> Result<(), Failure> {
         match op {
+            // Who is away does nothing.
+            Op::Send(side, ..)
+            | Op::Cancel(side, ..)
+            | Op::Read(side, ..)
+            | Op::Poll(side, ..)
+            | Op::Connect(side)
+            | Op::Close(side, ..)
+            | Op::Finish(side, ..)
+                if self.away[side.index()] => {}
             Op::Send(side, which, order) => self.send(*side, *which, order)?,
             Op::Cancel(side, which, tag) => self.cancel(*side, *which, *tag)?,
             Op::Read(side, which, most) => self.read(*side, *which, *most)?,
@@ -51,10 +61,18 @@ impl Hostile<'_> {
             Op::Truncate(to, which, len) if self.checked => {
                 self.link.truncate(*to, usize::from(*which), usize::from(*len));
             }
+            Op::Forge(_, Forgery::Packet(packet)) if self.rogue.is_some() => {
+                let Some(rogue) = &mut self.rogue else { return };
+                let from = rogue.address();
+                if let Some(bytes) = rogue.packet(packet) {
+                    self.report.forged += 1;
+                    self.arrive_from(Side::Right, from, bytes);
+                }
+            }
             Op::Forge(to, forgery) if self.checked || self.on_path => {
                 let secrets = self.on_path.then_some(&self.secrets);
                 let to_client = *to == self.client;
-                if secrets.is_none() && matches!(forgery, crate::forge::Forgery::Echo { .. }) {
+                if secrets.is_none() && matches!(forgery, Forgery::Echo { .. }) {
                     return;
                 }
                 let bytes = forgery.bytes(secrets, to_client, self.link.seen(*to));
@@ -89,6 +107,9 @@ impl Hostile<'_> {
         }
         let Some(at) = self.pick(side, which) else { return Ok(()) };
         let session = &self.sessions[side.index()][at];
+        if self.is_rogue(side, session.peer) {
+            return self.send_rogue(session.peer, order);
+        }
         let (peer, out) = (session.peer, session.out);
         let channel = match order.channel >> 4 {
             15 => order.channel,
@@ -139,6 +160,17 @@ impl Hostile<'_> {
             }
             None => ledger.replaced(peer, channel, mode, key),
         }
+        Ok(())
+    }
+
+    /// A message for the third peer: whatever becomes of it, it must not be taken for one of the others.
+    fn send_rogue(&mut self, peer: bowline_core::PeerId, order: &Order) -> Result<(), Failure> {
+        let bytes = vec![0xE0; order.len];
+        let pieces = [&bytes[..]];
+        let key = (order.mode == Mode::ReliableLatest).then_some(order.key);
+        let channel = ChannelId(order.channel & 3);
+        let outgoing = Outgoing { key, ..Outgoing::new(channel, order.mode, &pieces) };
+        let _ = self.subjects[Side::Right.index()].send(self.now, peer, outgoing);
         Ok(())
     }
 

@@ -12,7 +12,8 @@ use bowline_native::Integrity;
 use crate::forge::Secrets;
 use crate::ledger::Ledger;
 use crate::oracle::{Direction, Oracle};
-use crate::setup::Setup;
+use crate::rogue::Rogue;
+use crate::setup::{Setup, more_digest};
 use crate::{Failure, Game, Link, Side, Subject};
 
 /// How many datagrams may leave, and how often a timeout may be past, without time passing.
@@ -38,6 +39,10 @@ pub struct Report {
     pub forged: u64,
     /// Whether somebody used the secret of a session.
     pub tainted: bool,
+    /// Sessions of a third peer that keeps no rules.
+    pub rogues: u64,
+    /// Hash of everything that came out of both endpoints, and when.
+    pub digest: u64,
 }
 
 /// Two subjects, their applications, and everything between them; virtual time.
@@ -66,6 +71,9 @@ pub struct Hostile<'g> {
     special: BTreeSet<Vec<u8>>,
     secrets: Secrets,
     client: Side,
+    rogue: Option<Rogue>,
+    /// The sessions that the right side has with it.
+    rogues: BTreeSet<PeerId>,
     on_path: bool,
     /// Whether what is damaged on the way is found out.
     checked: bool,
@@ -109,6 +117,8 @@ impl<'g> Hostile<'g> {
             special: BTreeSet::new(),
             secrets: Secrets::default(),
             client: Side::Left,
+            rogue: setup.rogue.then(|| Rogue::new(Address::from(socket([3, 3, 3, 3])))),
+            rogues: BTreeSet::new(),
             on_path: setup.on_path,
             checked: setup.configs.iter().any(|config| config.integrity == Integrity::Crc32),
             tainted: false,
@@ -138,6 +148,10 @@ impl<'g> Hostile<'g> {
     /// When something is wrong already.
     pub fn begin(&mut self) -> Result<(), Failure> {
         self.connect(Side::Left);
+        if let Some(rogue) = &self.rogue {
+            let (hello, from) = (rogue.hello(), rogue.address());
+            self.arrive_from(Side::Right, from, hello);
+        }
         self.run(Duration::from_millis(200), Duration::from_millis(2))
     }
 
@@ -166,6 +180,10 @@ impl<'g> Hostile<'g> {
                 },
                 Err(error) => return Err(Failure::Transmit(side, error.to_string())),
             };
+            self.report.digest = more_digest(self.report.digest, &buf[..transmit.len]);
+            if self.answer_rogue(side, transmit.to, &buf[..transmit.len]) {
+                continue;
+            }
             if transmit.to != self.addresses[side.other().index()] {
                 return Err(Failure::Transmit(side, format!("to {}", transmit.to)));
             }
@@ -187,10 +205,30 @@ impl<'g> Hostile<'g> {
     }
 
     /// A datagram arrives.
-    fn arrive(&mut self, to: Side, mut bytes: Vec<u8>) {
-        let from = Received::from(self.addresses[to.other().index()]);
+    fn arrive(&mut self, to: Side, bytes: Vec<u8>) {
+        self.arrive_from(to, self.addresses[to.other().index()], bytes);
+    }
+
+    fn arrive_from(&mut self, to: Side, from: Address, mut bytes: Vec<u8>) {
+        let from = Received::from(from);
         // Why it was dropped is a matter of its counters.
         let _ = self.subjects[to.index()].handle_datagram(self.now, from, &mut bytes);
+    }
+
+    /// Whether a datagram was for the third peer, which hears it at once.
+    fn answer_rogue(&mut self, side: Side, to: Address, bytes: &[u8]) -> bool {
+        let Some(rogue) = self.rogue.as_mut().filter(|rogue| rogue.address() == to) else {
+            return false;
+        };
+        if let Some(answer) = rogue.hear(bytes) {
+            self.arrive_from(side, to, answer);
+        }
+        true
+    }
+
+    /// Whether a session is one with the third peer, of which nothing is expected.
+    fn is_rogue(&self, side: Side, peer: PeerId) -> bool {
+        side == Side::Right && self.rogues.contains(&peer)
     }
 
     /// Time passes, and both sides are driven as they ask for; what departs arrives `delay` later.
@@ -272,14 +310,14 @@ impl<'g> Hostile<'g> {
 
     /// Whether an event may be for this session.
     fn is_ghost(&self, side: Side, event: &Event) -> bool {
-        let peer = match event {
-            Event::Asked(peer)
-            | Event::Connected(peer)
-            | Event::Readable(peer)
-            | Event::Writable(peer)
-            | Event::Outcome(peer, ..)
-            | Event::Disconnected(peer, _) => peer,
-            _ => return false,
+        let (Event::Asked(peer)
+        | Event::Connected(peer)
+        | Event::Readable(peer)
+        | Event::Writable(peer)
+        | Event::Outcome(peer, ..)
+        | Event::Disconnected(peer, _)) = event
+        else {
+            return false;
         };
         self.gone[side.index()].contains(peer)
     }

@@ -30,7 +30,8 @@ impl Hostile<'_> {
         for side in Side::BOTH {
             for at in 0..self.sessions[side.index()].len() {
                 // Where somebody meddled with a session nothing may ever be whole again.
-                match self.tainted {
+                let peer = self.sessions[side.index()][at].peer;
+                match self.tainted || self.is_rogue(side, peer) {
                     true => self.close(side, at as u8, 1),
                     false => self.finish(side, at as u8, 1),
                 }
@@ -60,6 +61,9 @@ impl Hostile<'_> {
         let mut all = Vec::new();
         for side in Side::BOTH {
             for session in &self.sessions[side.index()] {
+                if self.is_rogue(side, session.peer) {
+                    continue;
+                }
                 let Some(out) = session.out else {
                     all.push(format!("{side:?}: {session:?} does not begin"));
                     continue;

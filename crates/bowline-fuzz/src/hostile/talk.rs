@@ -1,11 +1,15 @@
 //! What the endpoints say to their applications.
 
-use bowline_core::{CancelError, DisconnectReason, Event, Outcome, PeerId, Tag};
+use bowline_core::{
+    CancelError, ChannelId, DisconnectReason, Event, Mode, Outcome, Outgoing, PeerId, SendError,
+    Tag,
+};
 
 use super::{EVENTS_MAX, Hostile};
 use crate::game::Delivery;
 use crate::ledger::Unaccountable;
 use crate::oracle::Direction;
+use crate::setup::more_digest;
 use crate::{Failure, Side};
 
 /// The first number of sessions that their clients know nothing of.
@@ -26,6 +30,8 @@ impl Hostile<'_> {
     pub(super) fn poll(&mut self, side: Side, most: u32) -> Result<(), Failure> {
         for _ in 0..most {
             let Some(event) = self.subjects[side.index()].poll_event() else { return Ok(()) };
+            let told = format!("{:?} {side:?} {event:?}", self.now);
+            self.report.digest = more_digest(self.report.digest, told.as_bytes());
             if self.is_ghost(side, &event) {
                 return Err(Failure::Ghost(side, event));
             }
@@ -49,9 +55,15 @@ impl Hostile<'_> {
     }
 
     fn on_connected(&mut self, side: Side, peer: PeerId) -> Result<(), Failure> {
-        self.report.sessions += 1;
         let payload = self.subjects[side.index()].payload(peer);
         let at = self.session(side, peer);
+        let is_own = self.sessions[side.index()][at].attempt.is_some();
+        if self.rogue.is_some() && side == Side::Right && payload.is_empty() && !is_own {
+            self.rogues.insert(peer);
+            self.report.rogues += 1;
+            return Ok(());
+        }
+        self.report.sessions += 1;
         // Whose attempt it is that became the session: ours, or the one whose payload came.
         let theirs = payload.first_chunk().map(|number| u64::from_be_bytes(*number));
         let ours = self.sessions[side.index()][at].attempt;
@@ -90,6 +102,9 @@ impl Hostile<'_> {
         let at = self.session(side, peer);
         let session = self.sessions[side.index()].swap_remove(at);
         self.gone[side.index()].insert(peer);
+        if self.is_rogue(side, peer) {
+            return Ok(());
+        }
         self.ended.extend(session.out);
         let ended = self.ledgers[side.index()].session_ended(peer);
         ended.map_err(|fault| Failure::Ended(side, fault))?;
@@ -135,15 +150,26 @@ impl Hostile<'_> {
                 Ok(())
             }
             Err(CancelError::UnknownTag | CancelError::UnknownPeer) => {
-                // Then its end is known, and must be among what is waiting to be told.
+                // Then its end is known, and must be told by the time that all work is done.
+                self.poll(side, EVENTS_MAX)?;
+                self.flush(side)?;
                 self.poll(side, EVENTS_MAX)?;
                 let unheard =
                     self.ledgers[side.index()].pending(peer).any(|pending| pending == tag);
+                if unheard && self.is_closing(side, peer) {
+                    return Ok(());
+                }
                 let fault = Unaccountable::Unheard(peer, tag);
                 if unheard { Err(Failure::Ended(side, fault)) } else { Ok(()) }
             }
             Err(_) => Ok(()),
         }
+    }
+
+    /// Whether a session is being closed, which ends its messages in due course: then it takes no others.
+    fn is_closing(&mut self, side: Side, peer: PeerId) -> bool {
+        let probe = Outgoing::new(ChannelId(0), Mode::Reliable, &[]);
+        self.subjects[side.index()].send(self.now, peer, probe) == Err(SendError::Closing)
     }
 
     pub(super) fn read(&mut self, side: Side, which: u8, most: u8) -> Result<(), Failure> {
@@ -159,7 +185,8 @@ impl Hostile<'_> {
             let bytes = message.to_vec();
             let delivery = Delivery { at: side, channel, mode, bytes: &bytes };
             let opinion = self.game.received(&delivery);
-            if self.tainted {
+            self.report.digest = more_digest(self.report.digest, &bytes);
+            if self.tainted || self.is_rogue(side, peer) {
                 continue;
             }
             // What is read before its session's beginning was told belongs to it all the same.
