@@ -12,6 +12,7 @@
 //! - [`dissect`]: what is in a datagram.
 //! - [`attack`]: peers that mean harm, and [`room`]: those who have to live with them.
 //! - [`load`]: all that endpoints can be asked to do, in great numbers.
+//! - [`polled`]: machines whose polls are counted.
 //! - [`soak`]: world after world, for as long as one likes.
 
 extern crate alloc;
@@ -22,6 +23,7 @@ pub mod dissect;
 pub mod load;
 pub mod memory;
 pub mod mutant;
+pub mod polled;
 pub mod recording;
 pub mod rogue;
 pub mod room;

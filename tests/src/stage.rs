@@ -14,6 +14,7 @@ use bowline_sim::{Departure, Link, Mailbox, Net, NodeId, Rng, Sighting, Tap};
 
 use crate::memory::Memory;
 use crate::mutant::Message;
+use crate::polled::{Calls, Polled};
 use crate::scenario::NodePlan;
 
 /// All modes there are.
@@ -34,6 +35,7 @@ pub struct Stage {
     /// Attackers, strangers, scripted peers.
     pub mailboxes: Vec<Mailbox>,
     events: Vec<VecDeque<Event>>,
+    calls: Vec<Calls>,
     seen: Rc<RefCell<Vec<Seen>>>,
     keys: u32,
 }
@@ -71,6 +73,7 @@ impl Stage {
             net,
             mailboxes: vec![Mailbox::new(); mailboxes],
             events: vec![VecDeque::new(); plans.len()],
+            calls: vec![Calls::default(); plans.len()],
             seen,
             keys: 1 << 31,
         }
@@ -156,7 +159,10 @@ impl Stage {
     ///
     /// If an endpoint cannot be driven.
     pub fn step_until(&mut self, end: Instant) -> bowline_sim::Step {
-        let endpoints = self.endpoints.iter_mut().map(|endpoint| endpoint as &mut dyn Machine);
+        let mut endpoints: Vec<_> = (self.endpoints.iter_mut().zip(&mut self.calls))
+            .map(|(endpoint, calls)| Polled::new(endpoint, calls))
+            .collect();
+        let endpoints = endpoints.iter_mut().map(|endpoint| endpoint as &mut dyn Machine);
         let mailboxes = self.mailboxes.iter_mut().map(|mailbox| mailbox as &mut dyn Machine);
         let mut machines: Vec<&mut dyn Machine> = endpoints.chain(mailboxes).collect();
         self.net.step_until(&mut machines, end).expect("machines that can be driven")
@@ -244,6 +250,7 @@ impl Stage {
         message: Outgoing<'_>,
     ) -> Result<(), SendError> {
         let now = self.now();
+        self.calls[node].touch();
         self.endpoints[node].send(now, to, message)
     }
 
@@ -277,12 +284,18 @@ impl Stage {
     /// Has `node` close a session.
     pub fn close(&mut self, node: usize, peer: PeerId, reason: u32) {
         let now = self.now();
+        self.calls[node].touch();
         self.endpoints[node].close(now, peer, CloseReason(reason));
     }
 
     /// What of the memory of `node` is in use.
     pub fn in_use(&mut self, node: usize) -> InUse {
         self.endpoints[node].in_use()
+    }
+
+    /// How often `node` was polled so far.
+    pub fn calls(&self, node: usize) -> &Calls {
+        &self.calls[node]
     }
 
     /// The datagrams that were sent since this was last asked.
