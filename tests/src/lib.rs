@@ -12,6 +12,7 @@
 //! - [`dissect`]: what is in a datagram.
 //! - [`attack`]: peers that mean harm, and [`room`]: those who have to live with them.
 //! - [`load`]: all that endpoints can be asked to do, in great numbers.
+//! - [`backlog`]: a sender that always has more to send than can be sent.
 //! - [`polled`]: machines whose polls are counted.
 //! - [`soak`]: world after world, for as long as one likes.
 
@@ -19,6 +20,7 @@ extern crate alloc;
 
 pub mod allocator;
 pub mod attack;
+pub mod backlog;
 pub mod dissect;
 pub mod load;
 pub mod memory;
