@@ -4,7 +4,7 @@
 use bowline_core::{Duration, Instant, Mode};
 use bowline_native::Class;
 use bowline_sim::{Link, PERCENT};
-use bowline_tests::backlog::{Backlog, Lane, plan};
+use bowline_tests::backlog::{Backlog, Lane, Sent, plan};
 
 /// 1 MB/s, which the window of 30,000 bytes fills, with room for all of it in the queue.
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(5)).with_rate(1_000_000, 100_000);
@@ -251,6 +251,37 @@ fn a_maximum_is_kept_to_one_burst() {
             backlog.is_busy[0] = true;
             backlog.run_for(Duration::from_secs(1));
             assert_capped(&backlog.times_of(0), rate.into(), &what);
+        }
+    }
+}
+
+/// Longest time that a lane has waited after its maximum allowed it to go on.
+fn latest(sent: &[Sent], rate: u32) -> Duration {
+    let late = sent.windows(2).map(|pair| {
+        let bytes: usize = pair[0].parts.iter().map(|part| part.bytes).sum();
+        let span = Duration::from_micros(bytes as u64 * 1_000_000 / u64::from(rate));
+        pair[1].at - (pair[0].at + span)
+    });
+    late.max().unwrap()
+}
+
+#[test]
+fn a_capped_channel_goes_on_as_soon_as_it_may() {
+    for mode in MODES {
+        for rate in [30_000, 150_000, 400_000] {
+            let classes = [Class { rate_max: rate, ..CLASS }];
+            let mut backlog = Backlog::new(11, plan(&classes), lanes(1, mode, 1_100), LINK);
+            // The application fills the queue and sleeps.
+            backlog.ahead = u64::from(rate) * 2;
+            backlog.top_up();
+            backlog.rest_for(millis(200));
+            let (first, calls) = (backlog.sent.len(), backlog.stage.calls(0).clone());
+            backlog.rest_for(Duration::from_secs(1));
+            let late = latest(&backlog.sent[first..], rate);
+            assert!(late <= millis(1), "{mode} at {rate}: {late:?} later than it might");
+            let (sent, now) = (backlog.sent.len() - first, backlog.stage.calls(0));
+            let in_vain = now.in_vain - calls.in_vain;
+            assert!(in_vain <= 2, "{mode} at {rate}: of {sent} wakes, {in_vain} in vain");
         }
     }
 }

@@ -72,13 +72,15 @@ impl Lines {
         let peer = &mut parts.peers[link];
         if stuck {
             peer.farewell_due = false;
-        } else if peer.wants_transmit(now) {
+        }
+        let wants = peer.wants_transmit(now);
+        if wants && !stuck {
             self.active.push(&mut parts.peers, link);
             return false;
         }
         let over = peer.is_over();
         if let Some(deadline) = peer.deadline(&context.clock) {
-            let earliest = now + if stuck { AGAIN_STUCK } else { AGAIN };
+            let earliest = now + if wants { AGAIN_STUCK } else { AGAIN };
             // Messages that are given up make way, and their end is told in time.
             let at = deadline.max(earliest).min(peer.expire_at.max(now + AGAIN));
             parts.schedule.set_earlier(link.index(), at);

@@ -52,7 +52,8 @@ impl Peer {
         now: Instant,
         packet: &mut Packet<'_>,
     ) -> Result<(), NoRoom> {
-        let data = self.line.is_due(now) && self.has_window();
+        // Only looking tells whether all have used up their budgets.
+        let data = self.has_window() && self.line.front(&mut memory.domains, now).is_some();
         let ack_due = self.acks.due().is_some_and(|due| due <= now);
         if !(data || ack_due || self.ping_due || self.credit_due) {
             return Ok(());
