@@ -11,6 +11,7 @@ mod ground;
 mod input;
 mod native;
 mod outside;
+mod trace;
 mod transport;
 mod wire;
 
@@ -22,6 +23,7 @@ fn run() {
     transport::exercise(&mut input);
     wire::exercise(&mut input);
     native::exercise(&mut input);
+    trace::exercise(&mut input);
     #[cfg(feature = "planted-panic")]
     planted_panic(&mut input);
 }
