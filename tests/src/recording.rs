@@ -12,13 +12,14 @@ use bowline_core::{
     Messages, Mode, Outgoing, PeerId, Received, Tag, Transmit,
 };
 use bowline_crypto::SipHash;
-use bowline_native::{Accept, Class, Config, Endpoint, Heap, IncompleteLimits, Integrity, Limits};
+use bowline_native::{Accept, Config, Endpoint, Heap, IncompleteLimits, Integrity, Limits};
 use bowline_sim::{Departure, Link, Net, NodeId, PERCENT, Rng, Sighting, Tap};
 use bowline_trace::{Recorder, Replay, Summary, Trace};
 
 use crate::memory::APPLICATION;
 
 include!("../traces/memory.rs");
+include!("../traces/classes.rs");
 
 /// The seed that the committed trace follows from.
 pub const SEED: u64 = 3;
@@ -36,12 +37,6 @@ const LINK: Link = Link::PERFECT
     .with_duplicate(3 * PERCENT, Duration::from_millis(60))
     .with_reorder(5 * PERCENT, Duration::from_millis(40))
     .with_corrupt(PERCENT);
-
-/// How the recorded endpoint's channels stand among each other.
-pub static CLASSES: [Class; 2] = [
-    Class { priority: 200, rate_max: 20_000, ..Class::DEFAULT },
-    Class { weight: 40, rate_min: 2_000, ..Class::DEFAULT },
-];
 
 /// The configuration of the recorded endpoint.
 pub const fn config() -> Config {

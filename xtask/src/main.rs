@@ -8,6 +8,7 @@ mod baremetal;
 mod callgrind;
 mod ci;
 mod elf;
+mod firmware;
 mod fresh_clone;
 mod mutants;
 mod sizes;
@@ -29,6 +30,7 @@ const CHORES: &[Chore] = &[
     ("test", "everything that needs only Rust and a C linker", test::run),
     ("ci", "what a submission must pass besides `test`", ci::run),
     ("baremetal", "link without an allocator; a reachable panic is a link error", baremetal::run),
+    ("firmware", "replay the committed trace on Cortex-M under QEMU", firmware::run),
     ("sizes", "flash and RAM of the bare-metal binaries", sizes::run),
     ("callgrind", "instructions on the hot path, of one workload or all", callgrind::run),
     ("soak", "random worlds under the models: [--datagrams N] [--seed S]", soak::run),
