@@ -282,6 +282,27 @@ fn lost_is_told_in_the_modes_that_send_once() {
 }
 
 #[test]
+fn a_probe_for_want_of_records_forgets_nobody() {
+    // Each message has a packet of its own and a ticket, until nobody has a record left.
+    for kind in [Kind::TightHeap, Kind::Fixed, Kind::SmallFixed] {
+        for mode in UNRELIABLE {
+            let plan = with(kind, |config| config.tickets_max = 4_096);
+            let (mut stage, there, _) = Stage::connected(1, [plan, HEAP], LINK);
+            stage.net.set_default_link(Link::DOWN);
+            let mut tag = 0;
+            while stage.send_tagged(0, there, mode, b"lost", tag).is_ok() {
+                stage.run_for(millis(1));
+                tag += 1;
+            }
+            stage.run_for(Duration::from_secs(4));
+            stage.net.set_default_link(LINK);
+            stage.run_for(Duration::from_secs(4));
+            assert_eq!(tags(&stage.take_outcomes(0)), (0..tag).collect::<Vec<_>>(), "{kind:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_reliable_is_lost() {
     for mode in reliable() {
         let (mut stage, there, back) = pair(1);

@@ -88,6 +88,12 @@ impl Peer {
             at = memory.records[range].next;
             self.on_range_lost(memory, range);
         }
+        // What is sent once has lost the packet that answered for it.
+        let lane = old.domain.some().map(|link| &mut memory.domains[link].lane);
+        if let Some(Lane::Unreliable { out } | Lane::Ordered { out, .. }) = lane {
+            let ends = &mut Ends::new(&mut self.tickets, &mut self.outcomes);
+            out.tickets().on_lost(&mut memory.records, ends, old.start, old.end);
+        }
         self.write_range(memory, now, packet, oldest)
     }
 

@@ -95,6 +95,8 @@ impl<const Q: u8> Waiting<Q> {
         if Member::<Q>::place(&mut peers[link]).is_queued() {
             self.queue.remove(peers, link);
             self.count = self.count.saturating_sub(1);
+            // A round ends with the last one in line, asked or gone.
+            self.unasked = self.unasked.min(self.count);
         }
     }
 
@@ -401,6 +403,7 @@ mod tests {
                     Op::Free(blocks, record) => world.free(blocks, record),
                     Op::Ask => { world.ask(); }
                 }
+                prop_assert!(!world.waiting.is_asking() || !world.waiting.is_empty());
             }
             world.free(blocks, record);
             let (met, before) = (world.met(), world.served.len());
