@@ -57,16 +57,10 @@ impl<'m> Schedule<'m> {
         match (place, deadline) {
             (Self::UNPLACED, None) => {}
             (Self::UNPLACED, Some(at)) => {
-                let place = *self.len as usize;
                 *self.len += 1;
-                self.put(place, Entry { at, slot: slot as u32 });
-                self.sift_up(place);
+                self.place(*self.len as usize - 1, Entry { at, slot: slot as u32 });
             }
-            (place, Some(at)) => {
-                self.put(place as usize, Entry { at, slot: slot as u32 });
-                self.sift_down(place as usize);
-                self.sift_up(place as usize);
-            }
+            (place, Some(at)) => self.place(place as usize, Entry { at, slot: slot as u32 }),
             (place, None) => {
                 *self.len = self.len.saturating_sub(1);
                 let last = self.at(*self.len as usize);
@@ -74,9 +68,7 @@ impl<'m> Schedule<'m> {
                     *place = Self::UNPLACED;
                 }
                 if place != *self.len {
-                    self.put(place as usize, last);
-                    self.sift_down(place as usize);
-                    self.sift_up(place as usize);
+                    self.place(place as usize, last);
                 }
             }
         }
@@ -106,30 +98,36 @@ impl<'m> Schedule<'m> {
         }
     }
 
-    fn swap(&mut self, a: usize, b: usize) {
-        let (x, y) = (self.at(a), self.at(b));
-        self.put(a, y);
-        self.put(b, x);
-    }
-
-    fn sift_up(&mut self, mut place: usize) {
-        while place > 0 && self.at(place).at < self.at((place - 1) / 2).at {
-            self.swap(place, (place - 1) / 2);
-            place = (place - 1) / 2;
+    /// Puts an entry where it belongs from `hole` up or down, and all that lie between one place on.
+    fn place(&mut self, mut hole: usize, entry: Entry) {
+        while hole > 0 {
+            let parent = self.at((hole - 1) / 2);
+            if parent.at <= entry.at {
+                break;
+            }
+            self.put(hole, parent);
+            hole = (hole - 1) / 2;
         }
-    }
-
-    fn sift_down(&mut self, mut place: usize) {
         let len = *self.len as usize;
         loop {
-            let children = (2 * place + 1)..len.min(2 * place + 3);
-            let Some(child) = children.min_by_key(|&child| self.at(child).at) else { return };
-            if self.at(place).at <= self.at(child).at {
-                return;
+            let (left, right) = (2 * hole + 1, 2 * hole + 2);
+            if left >= len {
+                break;
             }
-            self.swap(place, child);
-            place = child;
+            let (mut child, mut place) = (self.at(left), left);
+            if right < len {
+                let other = self.at(right);
+                if other.at < child.at {
+                    (child, place) = (other, right);
+                }
+            }
+            if entry.at <= child.at {
+                break;
+            }
+            self.put(hole, child);
+            hole = place;
         }
+        self.put(hole, entry);
     }
 }
 
