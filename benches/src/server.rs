@@ -23,6 +23,8 @@ pub struct Server {
     clients: Endpoint<Heap>,
     to_clients: Vec<PeerId>,
     to_server: Vec<PeerId>,
+    /// How many of them talk.
+    busy: usize,
     forth: Link,
     back: Link,
     now: Instant,
@@ -35,8 +37,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with so many connected peers.
+    /// A server with so many connected peers, all of which talk.
     pub fn new(config: Config, peers: u32) -> Self {
+        Self::with_busy(config, peers, peers)
+    }
+
+    /// A server with `peers` connected peers, of which `busy` talk.
+    pub fn with_busy(config: Config, peers: u32, busy: u32) -> Self {
         let limits = Limits::for_peers(peers);
         let endpoint =
             |seed| Endpoint::plain(config, &SipHash, &[seed; 32], Heap::new(limits)).unwrap();
@@ -47,6 +54,7 @@ impl Server {
             clients: endpoint(2),
             to_clients: Vec::new(),
             to_server: Vec::new(),
+            busy: busy as usize,
             forth: Link::new(link_len),
             back: Link::new(link_len),
             now: Instant::from_micros(1_000),
@@ -92,6 +100,9 @@ impl Server {
             self.settle(1);
         }
         self.settle(20);
+        // The same order at both ends, so that the busy ones are the same.
+        self.to_server.sort_by_key(|peer| self.clients.address(*peer));
+        self.to_clients.sort_by_key(|peer| self.server.address(*peer));
     }
 
     /// Lets some ticks pass in which nobody sends anything new.
@@ -158,7 +169,7 @@ impl Server {
 
 impl Workload for Server {
     fn prepare(&mut self) {
-        for at in 0..self.to_server.len() {
+        for at in 0..self.busy {
             self.send_in(self.to_server[at], Mode::Unreliable);
         }
         self.serve_clients();
@@ -169,7 +180,7 @@ impl Workload for Server {
         self.ticks += 1;
         self.forth.bring_to(self.now, &mut self.server);
         self.read();
-        for at in 0..self.to_clients.len() {
+        for at in 0..self.busy {
             let peer = self.to_clients[at];
             self.send_out(peer, Mode::Reliable);
             self.send_out(peer, Mode::Unreliable);
@@ -186,7 +197,7 @@ impl Workload for Server {
     fn finish(&mut self) -> Work {
         let (into, out) = self.begun;
         let (into, out) = (self.forth.carried().since(&into), self.back.carried().since(&out));
-        let units = self.ticks * self.to_clients.len() as u64;
+        let units = self.ticks * self.busy as u64;
         self.settle(20);
         assert_eq!(self.received, self.sent, "not everything arrived");
         assert_eq!((into.refused, out.refused), (0, 0));

@@ -1,6 +1,6 @@
 //! All workloads by name, with what they are measured against.
 
-use bowline_core::Mode;
+use bowline_core::{Duration, Mode};
 use bowline_native::{Config, Integrity};
 
 use crate::Work;
@@ -18,6 +18,10 @@ pub enum Per {
     Byte,
     /// Peers times ticks.
     PeerTick,
+    /// Idle peers times seconds.
+    PeerSecond,
+    /// Rounds of asking for an event, a datagram and the next deadline.
+    Poll,
 }
 
 /// A workload as it is listed.
@@ -66,6 +70,29 @@ fn large(config: Config, block_len: u32) -> Work {
 
 fn server(config: Config, peers: u32) -> Work {
     run(Server::new(config, peers), 20, (100_000 / peers).max(10))
+}
+
+/// Nobody has to say anything to stay connected while it is counted.
+fn patient() -> Config {
+    Config { idle_timeout: Duration::from_secs(3_600), ..bare() }
+}
+
+/// Fifty talk, among many who are connected and silent and whose timers are far.
+fn crowd(peers: u32) -> Work {
+    run(Server::with_busy(patient(), peers, 50), 100, 1_000)
+}
+
+/// Nobody talks, and no timer is due: one round of polls each tick.
+fn polls(peers: u32) -> Work {
+    let work = run(Server::with_busy(patient(), peers, 0), 100, 1_000);
+    assert_eq!((work.forth.datagrams, work.back.datagrams), (0, 0), "somebody said something");
+    Work { units: 1_000, ..work }
+}
+
+/// Nobody talks, for twenty seconds: what staying connected costs.
+fn silence(peers: u32) -> Work {
+    let work = run(Server::with_busy(bare(), peers, 0), 250, 1_250);
+    Work { units: 20 * u64::from(peers), ..work }
 }
 
 /// Every workload.
@@ -222,6 +249,87 @@ pub const WORKLOADS: &[Entry] = &[
         aim: 0.0,
         floor: "w5-floor",
         run: || server(checked(), 1_000),
+    },
+    Entry {
+        name: "crowd-100",
+        title: "50 busy peers among 100",
+        per: Per::PeerTick,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || crowd(100),
+    },
+    Entry {
+        name: "crowd-1000",
+        title: "50 busy peers among 1,000",
+        per: Per::PeerTick,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || crowd(1_000),
+    },
+    Entry {
+        name: "crowd-10000",
+        title: "50 busy peers among 10,000",
+        per: Per::PeerTick,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || crowd(10_000),
+    },
+    Entry {
+        name: "polls-100",
+        title: "polls with 100 silent peers",
+        per: Per::Poll,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || polls(100),
+    },
+    Entry {
+        name: "polls-1000",
+        title: "polls with 1,000 silent peers",
+        per: Per::Poll,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || polls(1_000),
+    },
+    Entry {
+        name: "polls-10000",
+        title: "polls with 10,000 silent peers",
+        per: Per::Poll,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || polls(10_000),
+    },
+    Entry {
+        name: "silence-100",
+        title: "100 silent peers",
+        per: Per::PeerSecond,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || silence(100),
+    },
+    Entry {
+        name: "silence-1000",
+        title: "1,000 silent peers",
+        per: Per::PeerSecond,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || silence(1_000),
+    },
+    Entry {
+        name: "silence-10000",
+        title: "10,000 silent peers",
+        per: Per::PeerSecond,
+        target: 0.0,
+        aim: 0.0,
+        floor: "",
+        run: || silence(10_000),
     },
     Entry {
         name: "w1-floor",

@@ -14,6 +14,12 @@ use crate::top;
 const ALLOCATORS: [&str; 6] =
     ["malloc", "calloc", "realloc", "memalign", "posix_memalign", "aligned_alloc"];
 
+/// How much more a busy peer may cost among ten thousand than among a hundred.
+const SPREAD_MAX: f64 = 0.05;
+
+/// Messages of a busy peer in a tick of W5, both ways.
+const MESSAGES_PER_TICK: f64 = 3.0;
+
 /// Counts the workload that the command line names, or all of them.
 pub(crate) fn run(report: &mut Report) {
     let wanted = std::env::args().nth(2);
@@ -53,20 +59,31 @@ fn count(wanted: Option<&str>) -> Outcome {
     if counts.is_empty() {
         return Outcome::Failed(format!("there is no workload {}", wanted.unwrap_or_default()));
     }
-    let table = table(&all, &counts);
+    let (crowds, others) = all.iter().cloned().partition::<Vec<_>, _>(|one| one.crowd().is_some());
+    let table = table(&others, &counts);
     println!("\n{table}");
+    let (mut many, mut spread) = (String::new(), 0.0);
+    if crowds.iter().any(|one| counts.contains_key(&one.name)) {
+        let bytes = output(&program("memory").to_string_lossy(), &["crowds"]).unwrap_or_default();
+        (many, spread) = crowd_table(&crowds, &counts, &bytes);
+        println!("\n{many}");
+    }
     if wanted.is_none() {
         let Some(memory) = output(&program("memory").to_string_lossy(), &[]) else {
             return Outcome::Failed("the memory that sessions take could not be told".into());
         };
         println!("\n{memory}");
-        if let Err(error) = std::fs::write(top().join("benches/HOTPATH.md"), page(&table, &memory))
+        if let Err(error) =
+            std::fs::write(top().join("benches/HOTPATH.md"), page(&table, &many, &memory))
         {
             return Outcome::Failed(format!("benches/HOTPATH.md: {error}"));
         }
     }
     match all.iter().find(|one| counts.get(&one.name).is_some_and(|c| c.allocations > 0)) {
         Some(one) => Outcome::Failed(format!("{}: something was allocated", one.name)),
+        None if spread > SPREAD_MAX => {
+            Outcome::Failed("what a busy peer costs grows with those who are silent".into())
+        }
         None => Outcome::Passed,
     }
 }
@@ -90,6 +107,13 @@ struct Workload {
 }
 
 impl Workload {
+    /// If this is about what many peers cost: which figure, and with how many peers.
+    fn crowd(&self) -> Option<(&str, u32)> {
+        let (figure, peers) = self.name.split_once('-')?;
+        let peers = peers.parse().ok()?;
+        ["crowd", "polls", "silence"].contains(&figure).then_some((figure, peers))
+    }
+
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<_> = line.split('\t').collect();
         let &[name, per, target, aim, floor, title] = fields.as_slice() else { return None };
@@ -206,6 +230,42 @@ fn table(all: &[Workload], counts: &HashMap<String, Count>) -> String {
     text
 }
 
+/// What many peers cost, as a table, and by which part the figures differ that should not grow with those
+/// who are silent.
+fn crowd_table(all: &[Workload], counts: &HashMap<String, Count>, bytes: &str) -> (String, f64) {
+    let mut text = String::from(
+        "| connected peers | instructions per busy peer and tick, 50 being busy | per message of that | per round of polls, all being silent | per silent peer and second | bytes per idle peer | per busy peer |\n\
+         |---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    let (mut least, mut most) = (f64::INFINITY, 0.0);
+    for line in bytes.lines() {
+        let fields: Vec<_> = line.split('\t').collect();
+        let &[peers, idle, busy] = fields.as_slice() else { continue };
+        let cost = |figure: &str| {
+            let workload = all.iter().find(|one| one.name == format!("{figure}-{peers}"))?;
+            Some(counts.get(&workload.name)?.cost(workload))
+        };
+        if let Some(cost) = cost("crowd") {
+            (least, most) = (f64::min(least, cost), f64::max(most, cost));
+        }
+        let [crowd, polls, silence] =
+            ["crowd", "polls", "silence"].map(|figure| shown(cost(figure).unwrap_or(0.0)));
+        let message = shown(cost("crowd").unwrap_or(0.0) / MESSAGES_PER_TICK);
+        let _ = writeln!(
+            text,
+            "| {peers} | **{crowd}** | {message} | **{polls}** | {silence} | **{idle}** | {busy} |"
+        );
+    }
+    let spread = if most > 0.0 { most / least - 1.0 } else { 0.0 };
+    let _ = writeln!(
+        text,
+        "\nFrom the cheapest busy peer to the dearest it is {:.1} %; more than {:.0} % fails.",
+        spread * 100.0,
+        SPREAD_MAX * 100.0
+    );
+    (text, spread)
+}
+
 fn shown(cost: f64) -> String {
     match cost {
         0.0 => String::new(),
@@ -214,7 +274,7 @@ fn shown(cost: f64) -> String {
     }
 }
 
-fn page(table: &str, memory: &str) -> String {
+fn page(table: &str, crowds: &str, memory: &str) -> String {
     let told = |program, arguments: &[&str]| output(program, arguments).unwrap_or_default();
     format!(
         "# The hot path in figures\n\n\
@@ -232,6 +292,16 @@ fn page(table: &str, memory: &str) -> String {
          *Floor*: the same payloads over the same link by code without a \
          protocol. Wire bytes include 28 bytes of IP and UDP headers per datagram.\n\n\
          {table}\n\
+         ## Many peers\n\n\
+         {crowds}\n\
+         A server, as in W5, of whose peers fifty talk: each sends one message in a tick and gets two, one of \
+         them reliably, with all the acknowledgements and timers that go with them. Only the server counts. \
+         The others are connected, and have no timer that expires while it is counted: their keep-alives \
+         would be due in twenty minutes. A round of polls asks for an event, a datagram and the next \
+         deadline, of which there is none. What silent peers cost is in the column of its own: there \
+         everybody is silent for twenty seconds with the default time-out of ten, so each is pinged, and \
+         pings, every three seconds and a third. A busy peer's bytes are those of a peer of W5 while \
+         everything that the server sent in the last tick is unacknowledged.\n\n\
          ## Memory\n\n\
          {memory}\n\n\
          `Fixed<PEERS, CHANNELS, RECORDS, BLOCKS>` has blocks of 128 bytes and is good for that \
@@ -275,6 +345,20 @@ totals: 471
         assert_eq!(calls_to(PROFILE, &ALLOCATORS), 5);
         assert_eq!(calls_to(PROFILE, &["memcpy"]), 7);
         assert_eq!(number_after(PROFILE, "totals: "), Some(471.0));
+    }
+
+    #[test]
+    fn what_many_cost_is_told_by_how_many() {
+        let all: Vec<_> = ["crowd-100\tPeerTick\t0\t0\t\t-", "crowd-1000\tPeerTick\t0\t0\t\t-"]
+            .iter()
+            .filter_map(|line| Workload::parse(line))
+            .collect();
+        assert_eq!(all[1].crowd(), Some(("crowd", 1000)));
+        let count = |instructions| Count { instructions, units: 10.0, ..Count::default() };
+        let counts = [("crowd-100".into(), count(500.0)), ("crowd-1000".into(), count(600.0))];
+        let (table, spread) = crowd_table(&all, &counts.into(), "100\t7\t8\n1000\t9\t10\n");
+        assert!((spread - 0.2).abs() < 1e-9);
+        assert!(table.contains("| 1000 | **60** | 20 | **** |  | **9** | 10 |"), "{table}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What sessions take of memory, as Markdown.
 
+use bowline_benches::Workload;
 use bowline_benches::server::Server;
 use bowline_core::Mode;
 use bowline_crypto::SipHash;
@@ -7,7 +8,17 @@ use bowline_native::{Config, Domain, Endpoint, Fixed, Heap, Peer, Storage};
 use bowline_transport::fragments::Assembly;
 use bowline_transport::record::Record;
 
+/// How many peers there are where it is told what many cost.
+const CROWDS: [u32; 3] = [100, 1_000, 10_000];
+
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("crowds") {
+        // For the table of what many cost: peers, bytes of an idle and of a busy one.
+        for peers in CROWDS {
+            println!("{peers}\t{}\t{}", per_peer(peers, &[]), per_busy_peer(peers));
+        }
+        return;
+    }
     println!("| | bytes |\n|---|---:|");
     size::<Peer>("`Peer`");
     size::<Domain>("`Domain`");
@@ -46,5 +57,16 @@ fn fixed<const PEERS: usize, const RECORDS: usize, const BLOCKS: usize>() {
 fn per_peer(peers: u32, modes: &[Mode]) -> usize {
     let mut server = Server::new(Config::new(1), peers);
     server.converse(modes);
+    server.server().storage().allocated() / peers as usize
+}
+
+/// The same when all of them talk, each in two modes, and nothing has been acknowledged yet of what the
+/// server sent last.
+fn per_busy_peer(peers: u32) -> usize {
+    let mut server = Server::new(Config::new(1), peers);
+    for _ in 0..20 {
+        server.prepare();
+        server.tick();
+    }
     server.server().storage().allocated() / peers as usize
 }
