@@ -3,5 +3,6 @@
 //! Each target is a module with a `check(&[u8])` that panics when a model and bowline disagree.
 
 pub mod feed;
+pub mod trace;
 pub mod transport;
 pub mod wire;
