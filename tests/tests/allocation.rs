@@ -17,8 +17,8 @@ fn at_its_limits_an_endpoint_asks_for_nothing() {
     load.run(100_000);
     let [(server, most), clients @ .., _] = &load.heaps()[..] else { panic!("a load is of many") };
     assert_eq!(server, most, "the server's memory is as large as it may become");
-    // Nobody floods the clients, so a few places for messages in parts are never needed there.
-    assert!(clients.iter().all(|(here, most)| *here > most * 9 / 10), "{clients:?}");
+    // Nobody floods the clients, so some places for messages in parts are never needed there.
+    assert!(clients.iter().all(|(here, most)| *here > most * 3 / 4), "{clients:?}");
     load.turn_to(Weather::Fair);
     load.unseen();
 

@@ -48,13 +48,13 @@ impl Promise {
         }
     }
 
-    /// The same with a part of each session's equal share of `records`, half at most, and all of its share of
-    /// `assemblies`, where there are more than the least.
+    /// The same with half of each session's equal share of `records` and `assemblies`, where that is more than the
+    /// least: the rest is for who has much to do.
     pub(crate) fn share(&mut self, config: &Config, records: u32, assemblies: u32) {
         self.send_records = (records / 3).clamp(SEND_RECORDS_MIN, SEND_RECORDS_MAX);
         self.receive_records = (records / 8).clamp(RECEIVE_RECORDS_MIN, RECEIVE_RECORDS_MAX);
         self.tickets = (records / 24).min(TICKETS_MAX);
-        self.assemblies = assemblies.min(u32::from(config.incomplete.messages));
+        self.assemblies = assemblies.div_ceil(2).min(config.incomplete.messages.into());
     }
 
     pub(crate) const fn blocks(&self) -> u32 {
