@@ -1,8 +1,8 @@
 //! Talking through an endpoint: messages out and in, events, and goodbye.
 
 use bowline_core::{
-    CancelError, CloseReason, DisconnectReason, Event, Incoming, Instant, Messages, Outgoing,
-    PeerId, RefuseReason, SendError, Tag,
+    CancelError, CloseReason, DisconnectReason, Duration, Event, Incoming, Instant, Messages,
+    Outgoing, PeerId, RefuseReason, SendError, Tag,
 };
 use bowline_wire::native::CloseCause;
 
@@ -11,6 +11,10 @@ use crate::peer::{Peer, Phase};
 use crate::read::Found;
 use crate::send::Refused;
 use crate::storage::{Memory, Storage};
+
+/// When an application that waits for memory which storage could not get may try again: nobody tells when there
+/// is some.
+const GROW_AGAIN: Duration = Duration::from_millis(50);
 
 /// What became of a broadcast.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -198,6 +202,10 @@ impl<S: Storage> Endpoint<S> {
                         _ => 1,
                     };
                     self.lines.block(&mut parts, &self.context, link);
+                    if let Refused::Short(_) = refused {
+                        let at = self.context.now + GROW_AGAIN;
+                        parts.schedule.set_earlier(link.index(), at);
+                    }
                     return Err(SendError::Full);
                 }
             }
