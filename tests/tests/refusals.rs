@@ -1,6 +1,6 @@
 //! An allocator that says no: "full" for a while, and nothing is lost.
 
-use std::ops::Range;
+use core::ops::Range;
 
 use bowline_core::{DisconnectReason, Duration, Event, Mode, RefuseReason, SendError};
 use bowline_crypto::SipHash;
@@ -56,7 +56,7 @@ fn ops(seed: u64) -> Vec<Op> {
             160..168 => Op::Duplicate(side, which),
             168..176 => Op::Deliver(side, which),
             176..182 => Op::Cancel(side, which, which),
-            182..190 => Op::Attend(side, which % 3 != 0),
+            182..190 => Op::Attend(side, !which.is_multiple_of(3)),
             190..197 => Op::Connect(side),
             197 => Op::Finish(side, which, 1),
             198 => Op::Close(side, which, 1),
