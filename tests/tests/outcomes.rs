@@ -303,6 +303,35 @@ fn a_probe_for_want_of_records_forgets_nobody() {
 }
 
 #[test]
+fn a_long_acknowledgement_crowds_no_message_out() {
+    for mode in reliable() {
+        for len in (1_060..1_180).step_by(6) {
+            let (mut stage, there, back) = pair(1);
+            let mut count = 0;
+            stage.net.set_filter(move |from, seen| {
+                if from.index() == 0 {
+                    // The message is lost three times.
+                    count += usize::from(seen.bytes.len() > 1_000);
+                    return count > 3 || seen.bytes.len() < 1_000;
+                }
+                // Much is to be told of what comes the other way.
+                seen.bytes.last().is_some_and(|byte| byte % 2 == 0)
+            });
+            stage.send_tagged(0, there, mode, &bytes(1, len), 1).unwrap();
+            for number in 0..700 {
+                stage.send(1, back, 0, Mode::Unreliable, &bytes(number, 10)).unwrap();
+                stage.run_for(millis(3));
+                stage.read(0, there);
+            }
+            stage.run_for(Duration::from_secs(3));
+            let told = stage.take_outcomes(0);
+            assert_eq!(told, [(1, Outcome::Acknowledged)], "{mode}, {len} bytes");
+            assert_eq!(stage.read(1, back).len(), 1, "{mode}");
+        }
+    }
+}
+
+#[test]
 fn nothing_reliable_is_lost() {
     for mode in reliable() {
         let (mut stage, there, back) = pair(1);

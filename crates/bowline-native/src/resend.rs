@@ -14,8 +14,10 @@ use crate::peer::Peer;
 use crate::pieces::{plan_frame, range_of, void_frame};
 use crate::storage::Memory;
 
-/// Room beyond a range, in bytes, that an ack block takes with the head of the frame.
+/// Room beyond a range, in bytes, below which an ack block is left to another packet.
 const ACK_ROOM: usize = 30;
+/// At least as long as the head of the frame.
+const HEAD_MAX: usize = 12;
 
 impl Peer {
     /// After a probe timeout: the oldest bytes in flight, alone, in a packet that takes over their
@@ -145,8 +147,10 @@ impl Peer {
         }
         let room = packet.room(false);
         let plan = plan_frame(out, &memory.pool, piece, (stream, channel), room);
-        if plan.is_none_or(|plan| plan.len + ACK_ROOM <= room.here) {
-            self.write_ack(now, packet)?;
+        let spare = room.here - plan.map_or(0, |plan| plan.len).min(room.here);
+        if spare >= ACK_ROOM {
+            // Never so long that what fitted does not fit any more.
+            self.write_ack_within(now, packet, spare - HEAD_MAX)?;
         }
         let (Lane::Reliable { out, .. } | Lane::Loose { out, .. }) = &mut memory.domains[link].lane
         else {
@@ -154,7 +158,8 @@ impl Peer {
         };
         let room = packet.room(false);
         let Some(plan) = plan_frame(out, &memory.pool, piece, (stream, channel), room) else {
-            return Frame::Ping.emit(false, &mut packet.writer);
+            Frame::Ping.emit(false, &mut packet.writer)?;
+            return self.leave_rest(memory, packet, link, piece.start, old.end);
         };
         let head = DataHead { kind: plan.kind, channel, len: None };
         head.emit(&mut packet.writer)?;
@@ -186,7 +191,11 @@ impl Peer {
             (record.domain, record.start, record.end) = (domain, cut, end);
             self.on_range_lost(memory, rest);
         } else {
-            memory.records[packet.record].end = end;
+            let record = &mut memory.records[packet.record];
+            if record.domain.is_none() {
+                (record.domain, record.start) = (domain, cut);
+            }
+            record.end = end;
             packet.flags |= Record::CUT;
         }
         Ok(())

@@ -89,6 +89,17 @@ impl Peer {
         now: Instant,
         packet: &mut Packet<'_>,
     ) -> Result<(), NoRoom> {
+        let room = packet.writer.room();
+        self.write_ack_within(now, packet, room)
+    }
+
+    /// The same in `room` bytes at most, 8 or more.
+    pub(crate) fn write_ack_within(
+        &mut self,
+        now: Instant,
+        packet: &mut Packet<'_>,
+        room: usize,
+    ) -> Result<(), NoRoom> {
         if !self.acks.pending() || packet.has_ack {
             return Ok(());
         }
@@ -100,7 +111,7 @@ impl Peer {
             (AckForm::Short, true)
         } else {
             let (form, len) = if small { (AckForm::Ranges1, 1) } else { (AckForm::Ranges2, 2) };
-            let room = (packet.writer.room() / 2).max(8);
+            let room = (packet.writer.room() / 2).max(8).min(room);
             let (mut ranges, mut all) = (self.received.ranges(), false);
             let ranges = core::iter::from_fn(|| {
                 let next = ranges.next();

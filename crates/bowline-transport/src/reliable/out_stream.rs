@@ -366,8 +366,9 @@ impl OutStream {
         let Record { start, end, flags, .. } = ranges.records[link];
         if flags & Record::VOID != 0 {
             self.tickets.on_void_lost(ranges.records, start, end);
-            ranges.give(link);
-        } else if ahead32(end, self.base) <= 0 {
+        }
+        // Behind what was given up there may be more that rode on the fate of the packet.
+        if flags & (Record::VOID | Record::CUT) == Record::VOID || ahead32(end, self.base) <= 0 {
             ranges.give(link);
         } else {
             ranges.insert(&mut self.lost, link);
