@@ -1,10 +1,11 @@
 //! What a world is made of. Plain values, drawn from a seed.
 
-use bowline_core::Duration;
+use bowline_core::{Duration, Mode};
 use bowline_native::{Accept, Config, Integrity};
 use bowline_sim::{Bursts, Link, PERCENT, Rng};
 
 use crate::memory::Kind;
+use crate::stage::MODES;
 
 /// One endpoint and its application.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,26 @@ pub struct Trouble {
     pub what: Disaster,
 }
 
+/// What an application asks for its messages; chances in parts per million.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Wishes {
+    /// To be told the outcome of a message.
+    pub tag: u32,
+    /// That a message has a time to live.
+    pub life: u32,
+    /// The longest of these times.
+    pub life_max: Duration,
+    /// Per turn and session, that a message is withdrawn.
+    pub cancel: u32,
+    /// How many keys there are.
+    pub keys: u64,
+}
+
+impl Wishes {
+    /// Nothing but that messages arrive.
+    pub const NONE: Self = Self { tag: 0, life: 0, life_max: Duration::ZERO, cancel: 0, keys: 1 };
+}
+
 /// Everything that a world follows from.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -65,6 +86,10 @@ pub struct Scenario {
     pub burst: u64,
     /// Longest reliable, unreliable-ordered and unreliable message.
     pub longest: [usize; 3],
+    /// The modes that are used, where both sides have them.
+    pub modes: Vec<Mode>,
+    /// What applications ask for their messages.
+    pub wishes: Wishes,
     /// Chance, per turn and in parts per million, that an application stops reading for up to two seconds.
     pub pause: u32,
     /// Chance, per turn and in parts per million, that a session is closed, finished, or another begun.
@@ -86,6 +111,8 @@ impl Scenario {
             pace: Duration::from_millis(20),
             burst: 4,
             longest: [64 * 1024, 16 * 1024, 4 * 1024],
+            modes: Mode::GODOT.into(),
+            wishes: Wishes::NONE,
             pause: 0,
             churn: 0,
             replay: 0,
@@ -111,6 +138,13 @@ impl Scenario {
             nodes[0].config = draw_node_of(&mut rng, &link, Kind::TightHeap).config;
         }
         nodes.iter_mut().for_each(|node| node.config.integrity = integrity);
+        let mut wishing = Rng::stream(seed, 0x3157);
+        let (modes, wishes) = draw_wishes(&mut wishing);
+        for node in &mut nodes {
+            if wishing.chance(30 * PERCENT) {
+                node.config.tickets_max = 1 + wishing.below(30) as u32;
+            }
+        }
         // Without checksums nothing tells late packets of one session from those of the next.
         let is_checked = integrity == Integrity::Crc32;
         let span = Duration::from_millis(500 + rng.below(4_000));
@@ -124,6 +158,8 @@ impl Scenario {
             burst: 1 + rng.below(12),
             longest: [64 * 1024, 16 * 1024, 4 * 1024]
                 .map(|most| 1 << rng.below(most).max(4).ilog2()),
+            modes,
+            wishes,
             pause: if rng.chance(50 * PERCENT) { 2 * PERCENT } else { 0 },
             churn: if is_checked && rng.chance(30 * PERCENT) { PERCENT } else { 0 },
             replay: if is_checked && rng.chance(20 * PERCENT) { 5 * PERCENT } else { 0 },
@@ -143,6 +179,19 @@ impl Scenario {
     pub fn may_not_connect(&self) -> bool {
         self.may_time_out() || self.link.loss > 0 || !self.troubles.is_empty() || self.pause > 0
     }
+}
+
+fn draw_wishes(rng: &mut Rng) -> (Vec<Mode>, Wishes) {
+    let mut modes: Vec<Mode> = MODES.into_iter().filter(|_| rng.chance(80 * PERCENT)).collect();
+    if modes.is_empty() {
+        modes = MODES.into();
+    }
+    let mut chance = |of: &[u32]| of[rng.below(of.len() as u64) as usize] * PERCENT;
+    let (tag, life, cancel) =
+        (chance(&[0, 20, 60, 100]), chance(&[0, 0, 20, 70]), chance(&[0, 0, 5, 40]));
+    let life_max = Duration::from_micros(1 << (8 + rng.below(15)));
+    let keys = 1 << rng.below(8);
+    (modes, Wishes { tag, life, life_max, cancel, keys })
 }
 
 fn draw_node(rng: &mut Rng, link: &Link) -> NodePlan {

@@ -4,21 +4,24 @@
 //! the network is kind and the applications read, until all that was promised has arrived; goodbye, in
 //! which every session is finished; and silence, after which nothing may be in use.
 
+mod fates;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use core::cell::RefCell;
 
 use bowline_core::{
-    Address, ChannelId, CloseReason, DisconnectReason, Duration, Event, Instant, Machine, Messages,
-    Mode, Outgoing, PeerId, SendError,
+    Address, CancelError, ChannelId, CloseReason, DisconnectReason, Duration, Event, Instant,
+    Machine, Messages, Mode, Outgoing, PeerId, SendError, Tag,
 };
 use bowline_crypto::SipHash;
+use bowline_fuzz::ledger::{Ledger, Unaccountable};
 use bowline_native::{ConnectError, Endpoint, InUse};
 use bowline_sim::{Arrival, Departure, Fault, Link, Net, NodeId, PERCENT, Rng, Sighting, Tap};
 
 use crate::memory::Memory;
 use crate::mutant::Party;
-use crate::oracle::{Direction, Oracle, Violation};
+use crate::oracle::{Direction, Oracle, Terms, Violation};
 use crate::scenario::{Disaster, NodePlan, Scenario, Trouble};
 
 /// The environment variable that has a world tell all that happens, to see what led to a failure.
@@ -70,6 +73,38 @@ pub enum Failure {
         /// The message.
         message: String,
     },
+    /// What a session's application was told of a message, or was not, is wrong.
+    Fate {
+        /// Whose application.
+        node: usize,
+        /// What is wrong.
+        fault: Unaccountable,
+    },
+    /// It was told too late that a message has expired, or is not told at all.
+    Overdue {
+        /// Whose application.
+        node: usize,
+        /// Which message.
+        tag: Tag,
+        /// When its time was over.
+        deadline: Instant,
+    },
+    /// A message was withdrawn that could not be, or was not and could have been.
+    Cancel {
+        /// Whose message.
+        node: usize,
+        /// Which one.
+        tag: Tag,
+        /// What the endpoint said to that.
+        answer: Result<(), CancelError>,
+    },
+    /// Messages were closed by a session that waits for them before it ends.
+    Hasty {
+        /// Whose session.
+        node: usize,
+        /// Which one.
+        peer: PeerId,
+    },
     /// Memory was not given back.
     Leak {
         /// Whose.
@@ -114,6 +149,10 @@ pub struct Tally {
     pub sessions: u64,
     /// Sessions that ended by time-out, counted at both sides.
     pub timed_out: u64,
+    /// Messages whose outcome was told.
+    pub outcomes: u64,
+    /// How many of them were given up: expired, cancelled or superseded.
+    pub given_up: u64,
     /// How often there was no room for a message.
     pub full: u64,
     /// Simulated time.
@@ -129,6 +168,8 @@ impl core::ops::AddAssign for Tally {
         self.delivered += other.delivered;
         self.sessions += other.sessions;
         self.timed_out += other.timed_out;
+        self.outcomes += other.outcomes;
+        self.given_up += other.given_up;
         self.full += other.full;
         self.span += other.span;
     }
@@ -144,6 +185,8 @@ pub struct World {
     scenario: Scenario,
     age: Age,
     attempts: u64,
+    /// Every message that asks for more than to arrive has a number.
+    tags: u32,
     /// When the last of those comes back who were away.
     awake_at: Instant,
     begun: BTreeSet<Direction>,
@@ -167,8 +210,13 @@ struct Player {
     party: Box<dyn Party>,
     rng: Rng,
     sessions: Vec<Session>,
+    ledger: Ledger,
+    /// What could not be withdrawn, as though it had ended.
+    doubts: Vec<(PeerId, Tag)>,
     next_act: Instant,
     paused_until: Instant,
+    /// When its application last asked for events.
+    asked_at: Instant,
 }
 
 /// One side of a session, as its application knows it.
@@ -184,6 +232,8 @@ struct Session {
     unread: bool,
     finishing: bool,
     closing: bool,
+    /// A message of it was closed.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -191,6 +241,9 @@ struct Waiting {
     channel: ChannelId,
     mode: Mode,
     bytes: Vec<u8>,
+    tag: Option<Tag>,
+    life: Option<Duration>,
+    key: Option<u32>,
     since: Instant,
 }
 
@@ -227,8 +280,11 @@ impl World {
                 party,
                 rng,
                 sessions: Vec::new(),
+                ledger: Ledger::default(),
+                doubts: Vec::new(),
                 next_act: start,
                 paused_until: Instant::ZERO,
+                asked_at: start,
             }
         });
         let players = players.collect();
@@ -251,6 +307,7 @@ impl World {
             scenario: scenario.clone(),
             age: Age::Traffic,
             attempts: 0,
+            tags: 0,
             awake_at: start,
             begun: BTreeSet::new(),
             ends: BTreeMap::new(),
@@ -359,10 +416,18 @@ impl World {
                     ));
                 }
                 let other_is_here = !self.ends.contains_key(&back);
-                if session.closing || session.finishing || !other_is_here {
+                if session.closing || session.finishing || session.closed || !other_is_here {
                     all.push(format!("node {node}: session {} has not ended", out.session));
                 }
-                let missing = self.oracle.reliable_missing(out);
+                let untold = player.ledger.pending(session.peer).count();
+                if untold > 0 {
+                    all.push(format!(
+                        "node {node}, session {}: {untold} messages without an end, {:?} first",
+                        out.session,
+                        player.ledger.pending(session.peer).next()
+                    ));
+                }
+                let missing = self.oracle.reliable_missing(out) + self.vouched_missing(out);
                 if missing > 0 {
                     all.push(format!(
                         "node {node}, session {}: {missing} reliable messages to node {}",
@@ -441,6 +506,7 @@ impl World {
 
     fn run_until(&mut self, end: Instant) -> Result<(), Failure> {
         loop {
+            self.oracle.set_now(self.net.now());
             for node in 0..self.players.len() {
                 self.act(node)?;
             }
@@ -483,6 +549,7 @@ impl World {
         }
         self.read(node)?;
         self.poll_events(node)?;
+        self.check_fates(node, turn)?;
         if turn && in_traffic {
             self.chatter(node)?;
         }
@@ -547,6 +614,7 @@ impl World {
                         self.send(node, at, waiting)?;
                     }
                 }
+                Event::Outcome(peer, tag, outcome) => self.on_outcome(node, peer, tag, outcome)?,
                 Event::Disconnected(peer, reason) => self.on_disconnected(node, peer, reason)?,
                 _ => {}
             }
@@ -574,6 +642,7 @@ impl World {
             unread: false,
             finishing: false,
             closing: false,
+            closed: false,
         });
         self.players[node].sessions.len() - 1
     }
@@ -643,6 +712,7 @@ impl World {
     ) -> Result<(), Failure> {
         let at = self.session(node, peer);
         let session = self.players[node].sessions.swap_remove(at);
+        self.check_ends(node, &session, reason)?;
         let back = session.out.map(|out| Direction { by_client: !out.by_client, ..out });
         self.tally.timed_out += u64::from(reason == DisconnectReason::TimedOut);
         let wrong = match reason {
@@ -675,6 +745,7 @@ impl World {
             }
         }
         for at in 0..self.players[node].sessions.len() {
+            self.withdraw(node, at)?;
             let player = &mut self.players[node];
             let session = &mut player.sessions[at];
             if session.out.is_none() || session.finishing || session.closing {
@@ -710,19 +781,23 @@ impl World {
         let other = self.players[node].sessions[at].other;
         let plans = &self.scenario.nodes;
         let channels = plans[node].config.channels.min(plans[other].config.channels);
+        let modes = &self.scenario.modes;
         let player = &mut self.players[node];
-        let mode = Mode::GODOT[player.rng.below(3) as usize];
+        let mode = modes[player.rng.below(modes.len() as u64) as usize];
         let longest = match mode {
-            Mode::Reliable => self.scenario.longest[0],
+            Mode::Unreliable => self.scenario.longest[2],
             Mode::UnreliableOrdered => self.scenario.longest[1],
-            _ => self.scenario.longest[2],
+            _ => self.scenario.longest[0],
         };
         let most = player.party.endpoint().message_max(player.sessions[at].peer, mode)?;
         let len = draw_len(&mut player.rng, longest.min(most));
         let mut bytes = vec![0; len];
         player.rng.fill(&mut bytes);
         let channel = ChannelId(player.rng.below(channels.into()) as u8);
-        Some(Waiting { channel, mode, bytes, since: self.net.now() })
+        let (tag, life, key) = (None, None, None);
+        let mut message = Waiting { channel, mode, bytes, tag, life, key, since: self.net.now() };
+        self.wish(node, most, &mut message);
+        Some(message)
     }
 
     fn send(&mut self, node: usize, at: usize, message: Waiting) -> Result<(), Failure> {
@@ -733,11 +808,15 @@ impl World {
         let cut = player.rng.below(message.bytes.len() as u64 + 1) as usize;
         let (head, tail) = message.bytes.split_at(cut);
         let pieces = [head, tail];
-        let outgoing = Outgoing::new(message.channel, message.mode, &pieces);
+        let Waiting { tag, life: time_to_live, key, channel, mode, .. } = message;
+        let outgoing = Outgoing { tag, time_to_live, key, ..Outgoing::new(channel, mode, &pieces) };
         match player.party.offer(now, session.peer, outgoing) {
             Ok(()) => {
                 self.tally.sent += 1;
-                self.oracle.sent(out, message.channel, message.mode, &message.bytes);
+                let terms = Terms { key, deadline: time_to_live.map(|life| now + life) };
+                let id = self.oracle.sent_with(out, channel, mode, &message.bytes, terms);
+                let peer = session.peer;
+                player.expect(peer, &message, terms, id);
             }
             Err(SendError::Full) => {
                 self.tally.full += 1;

@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use bowline_core::{Instant, Mode, Outcome, PeerId, Tag};
+use bowline_core::{Duration, Instant, Mode, Outcome, PeerId, Tag};
 
 use crate::oracle::MessageId;
 
@@ -118,6 +118,21 @@ impl Ledger {
     /// Tags without an end, oldest first.
     pub fn pending(&self, peer: PeerId) -> impl Iterator<Item = Tag> {
         self.pending.keys().filter(move |key| key.0 == peer).map(|key| key.1)
+    }
+
+    /// The message with this tag, if it has no end.
+    pub fn message(&self, peer: PeerId, tag: Tag) -> Option<&Pending> {
+        self.pending.get(&(peer, tag))
+    }
+
+    /// A message of a mode that resends, of which nobody has said `late` after its deadline that it has expired, if
+    /// it is `now`.
+    pub fn overdue(&self, peer: PeerId, now: Instant, late: Duration) -> Option<(Tag, Instant)> {
+        let of_peer = self.pending.iter().filter(|((of, _), _)| *of == peer);
+        let mut deadlines = of_peer
+            .filter(|(_, message)| message.mode.is_reliable())
+            .filter_map(|((_, tag), message)| Some((*tag, message.deadline?)));
+        deadlines.find(|(_, deadline)| *deadline + late < now)
     }
 
     /// How many messages have come to their end.

@@ -25,6 +25,8 @@ pub enum Wrong {
     Astray,
     /// Nobody sent these bytes.
     Invented,
+    /// It had ended before any of it was sent.
+    Unsent,
 }
 
 /// A message that must not have been delivered, or not then.
@@ -109,6 +111,7 @@ struct Message {
     delivered: bool,
     given_up: bool,
     acked: bool,
+    unsent: bool,
 }
 
 impl Message {
@@ -129,8 +132,8 @@ impl Flow {
         if mode == Mode::ReliableLatest {
             self.newest.entry(terms.key).or_default().0 = at;
         }
-        let (delivered, given_up, acked) = (false, false, false);
-        self.sent.push(Message { bytes, terms, delivered, given_up, acked });
+        let (delivered, given_up, acked, unsent) = (false, false, false, false);
+        self.sent.push(Message { bytes, terms, delivered, given_up, acked, unsent });
         at
     }
 
@@ -161,8 +164,9 @@ impl Flow {
             Mode::Unreliable | Mode::ReliableUnordered => self.any(bytes)?,
             Mode::ReliableLatest => self.latest(bytes)?,
         };
-        self.sent[at].delivered = true;
-        Ok(())
+        let message = &mut self.sent[at];
+        message.delivered = true;
+        if message.unsent { Err((Wrong::Unsent, format!("number {at}"))) } else { Ok(()) }
     }
 
     /// The next one that was not given up.
@@ -185,10 +189,11 @@ impl Flow {
     /// Of equal messages the first that it can be: that leaves the most to come.
     fn next_ordered(&mut self, bytes: &[u8]) -> Result<usize, (Wrong, String)> {
         let next = self.next;
-        let later = self.sent[next..].iter().position(|sent| sent.bytes == bytes);
+        let mut later = (next..self.sent.len()).filter(|at| self.sent[*at].bytes == bytes);
+        let later = later.clone().find(|at| !self.sent[*at].unsent).or_else(|| later.next());
         if let Some(later) = later {
-            self.next += later + 1;
-            return Ok(next + later);
+            self.next = later + 1;
+            return Ok(later);
         }
         let at = self.sent.iter().position(|sent| sent.bytes == bytes).ok_or_else(invented)?;
         Err((Wrong::Again, format!("number {at}, but {next} is next")))
@@ -196,7 +201,8 @@ impl Flow {
 
     fn any(&self, bytes: &[u8]) -> Result<usize, (Wrong, String)> {
         let places = self.places.get(bytes).ok_or_else(invented)?;
-        let at = places.iter().copied().find(|at| !self.sent[*at].delivered);
+        let mut left = places.iter().copied().filter(|at| !self.sent[*at].delivered);
+        let at = left.clone().find(|at| !self.sent[*at].unsent).or_else(|| left.next());
         at.ok_or_else(|| (Wrong::Again, format!("it was sent {} times", places.len())))
     }
 
@@ -256,6 +262,24 @@ impl Oracle {
         if let Some(message) = self.message(id) {
             message.given_up = true;
         }
+    }
+
+    /// This message has ended before any of it was sent: it must not be delivered, nor have been.
+    ///
+    /// # Errors
+    ///
+    /// When it has been.
+    pub fn unsent(&mut self, id: MessageId) -> Result<(), Violation> {
+        let Some(message) = self.message(id) else { return Ok(()) };
+        (message.unsent, message.given_up) = (true, true);
+        let (len, Some(((direction, channel, mode), at))) = (message.bytes.len(), id.0) else {
+            return Ok(());
+        };
+        if !message.delivered {
+            return Ok(());
+        }
+        let detail = format!("number {at}");
+        Err(Violation { wrong: Wrong::Unsent, direction, channel, mode, len, detail })
     }
 
     /// Its sender knows that this message has arrived, so it must be delivered, deadline or not.
@@ -392,6 +416,22 @@ mod tests {
         assert_eq!(wrong(&mut oracle, Mode::UnreliableOrdered, b"b"), Some(Wrong::Again));
         assert_eq!(wrong(&mut oracle, Mode::UnreliableOrdered, b"d"), None);
         assert_eq!(wrong(&mut oracle, Mode::UnreliableOrdered, b"c"), Some(Wrong::Again));
+    }
+
+    #[test]
+    fn what_ended_unsent_is_not_delivered() {
+        for mode in [Mode::Unreliable, Mode::UnreliableOrdered] {
+            let mut oracle = Oracle::new();
+            let mut send =
+                |message: &[u8]| oracle.sent_with(THERE, CHANNEL, mode, message, Terms::default());
+            let [first, second, _] = [b"a", b"b", b"b"].map(|message| send(message));
+            assert!(oracle.unsent(second).is_ok());
+            assert_eq!(wrong(&mut oracle, mode, b"a"), None);
+            assert!(oracle.unsent(first).is_err(), "it has been delivered");
+            assert_eq!(wrong(&mut oracle, mode, b"b"), None, "there are two");
+            let again = if mode == Mode::Unreliable { Wrong::Unsent } else { Wrong::Again };
+            assert_eq!(wrong(&mut oracle, mode, b"b"), Some(again));
+        }
     }
 
     #[test]
