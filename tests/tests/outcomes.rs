@@ -839,6 +839,12 @@ fn tickets_come_back_in_the_smallest_of_memories() {
             told.extend(stage.take_outcomes(0));
         }
         assert_eq!(tags(&told), (0..500).collect::<Vec<_>>(), "{mode}");
-        assert!(told.iter().all(|told| told.1 == Outcome::Acknowledged), "{mode}");
+        // The other side may have no place for another message in parts.
+        let right = |told: &(u32, Outcome)| match told.1 {
+            Outcome::Acknowledged => true,
+            Outcome::Lost => !mode.is_reliable(),
+            _ => false,
+        };
+        assert!(told.iter().all(right), "{kind:?} {mode}: {told:?}");
     }
 }
