@@ -89,5 +89,5 @@ pub use game::{Counted, Delivery, Game};
 pub use hostile::{Hostile, Report};
 pub use link::{Flight, Link};
 pub use op::{Op, Side};
-pub use setup::{check, check_rogue, check_twins, run};
+pub use setup::{check, check_twins, run, run_rogue};
 pub use subject::Subject;

@@ -25,6 +25,8 @@ pub struct Setup {
     /// Whether a third peer has a session with the right side, and sends there what is forged. Whatever it does, the
     /// promises to the other two hold.
     pub rogue: bool,
+    /// Whether each datagram that arrives is answered before the next one does.
+    pub prompt: bool,
     /// Whether the run begins with a session, so that few operations are wasted on strangers.
     pub connected: bool,
     /// What all luck of the endpoints follows from.
@@ -81,6 +83,7 @@ impl<'a> Arbitrary<'a> for Setup {
             configs: [left.1, right.1],
             on_path: how & 3 == 3,
             rogue: how & 0x63 == 0x20,
+            prompt: false,
             connected: how & 0x1C != 0x1C,
             seed: 0,
         })
@@ -134,20 +137,18 @@ fn run_in(
     hostile.end()
 }
 
-/// As [`check`], with a third peer that has a session at the right side and keeps no rules: whatever it sends costs
+/// As [`run`], with a third peer that has a session at the right side and keeps no rules: whatever it sends costs
 /// its own quota and its own session, and the promises to the other two hold.
 ///
-/// # Panics
+/// # Errors
 ///
-/// With the first thing that is wrong.
-pub fn check_rogue(data: &[u8], game: &mut dyn Game) {
+/// The first thing that is wrong.
+pub fn run_rogue(data: &[u8], game: &mut dyn Game) -> core::result::Result<Report, Failure> {
     let mut u = Unstructured::new(data);
-    let Ok(setup) = Setup::arbitrary(&mut u) else { return };
+    let Ok(setup) = Setup::arbitrary(&mut u) else { return Ok(Report::default()) };
     let setup = Setup { rogue: true, on_path: false, connected: true, seed: digest(data), ..setup };
     let subjects = Side::BOTH.map(|side| Box::new(setup.endpoint(side)) as Box<dyn Subject>);
-    if let Err(failure) = run_in(&setup, subjects, &mut u, game) {
-        panic!("{failure}");
-    }
+    run_in(&setup, subjects, &mut u, game)
 }
 
 /// The same happens to endpoints in arrays and to endpoints on heaps with the same limits: the same must come of it,
@@ -170,7 +171,8 @@ pub fn check_twins(data: &[u8]) {
             initial: config.initial,
             ..kind.config()
         });
-        let setup = Setup { kinds: [kind; 2], configs, seed: digest(data), ..setup };
+        let (kinds, seed) = ([kind; 2], digest(data));
+        let setup = Setup { kinds, configs, seed, prompt: true, ..setup };
         let subjects = Side::BOTH.map(|side| Box::new(setup.endpoint(side)) as Box<dyn Subject>);
         let report =
             run_in(&setup, subjects, &mut Unstructured::new(ops), &mut crate::Counted::default());

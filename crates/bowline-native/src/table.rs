@@ -65,6 +65,10 @@ impl<'m> Table<'m> {
     /// message.
     #[inline(always)]
     pub(crate) fn find(&self, row: Row, channel: u8, mode: Mode) -> Option<Link> {
+        // The row behind is another session's.
+        if usize::from(channel) >= self.channels {
+            return None;
+        }
         self.cells.get(row.cell(channel)?)?.get(mode as usize)?.some()
     }
 
