@@ -1,6 +1,9 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| bowline_fuzz::check_rogue(
-    data,
-    &mut bowline_fuzz::Counted::default()
-));
+use bowline_fuzz::{Counted, run_rogue};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    if let Err(failure) = run_rogue(data, &mut Counted::default()) {
+        panic!("{failure}");
+    }
+});

@@ -100,7 +100,9 @@ impl LossDetector {
             return Verdict::Pending;
         }
         let lost_at = sent_at + time_threshold(rtt);
-        if ahead >= PACKET_THRESHOLD || lost_at <= now {
+        if ahead >= PACKET_THRESHOLD + u64::from(cfg!(bowline_mutant = "slow_loss"))
+            || lost_at <= now
+        {
             Verdict::Lost
         } else {
             Verdict::At(lost_at)

@@ -96,7 +96,9 @@ impl<const Q: u8> Queue<Q> {
         let member = self.head.some()?;
         let place = slots[member].place();
         self.head = place.after;
-        *place = Place::OUT;
+        if !cfg!(bowline_mutant = "still_queued") {
+            *place = Place::OUT;
+        }
         if let Some(head) = self.head.some() {
             slots[head].place().before = Link::NONE;
         }

@@ -151,7 +151,9 @@ impl OutQueue {
             return Next::Later;
         }
         self.cutter = Some(Cutter::new(self.next_id, len as u32));
-        self.next_id = self.next_id.wrapping_add(1);
+        if !cfg!(bowline_mutant = "same_id") {
+            self.next_id = self.next_id.wrapping_add(1);
+        }
         self.consume(pool, quota, prefix);
         Next::Fragment
     }

@@ -102,7 +102,9 @@ impl Assembly {
     }
 
     pub(super) fn is_complete(&self) -> bool {
-        self.parts.iter().next().is_some_and(|part| part.start == 0 && part.end == self.total)
+        self.parts.iter().next().is_some_and(|part| {
+            part.end == self.total && (part.start == 0 || cfg!(bowline_mutant = "no_beginning"))
+        })
     }
 
     /// Puts the bytes that are missing in their place. Those that are here stay as they are.

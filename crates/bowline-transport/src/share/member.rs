@@ -106,6 +106,9 @@ impl Share {
 
     /// What `bytes` add to the pass.
     pub(super) fn cost(&self, bytes: u32) -> u32 {
+        if cfg!(bowline_mutant = "equal_weights") {
+            return bytes.min(CHARGE_MAX) * PER_BYTE / 16;
+        }
         (bytes.min(CHARGE_MAX) * PER_BYTE) / NonZeroU32::from(self.weight)
     }
 

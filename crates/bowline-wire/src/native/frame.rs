@@ -216,7 +216,7 @@ impl<'a> Frame<'a> {
                 let (id, offset, total) = (r.u16()?, r.varint()?, r.varint()?);
                 let data = data(r, has_len)?;
                 let end = u64::from(offset).saturating_add(data.len() as u64);
-                legal((), end <= total.into())?;
+                legal((), end <= total.into() || cfg!(bowline_mutant = "past_the_end"))?;
                 let ordered = kind == UNRELIABLE_ORDERED_FRAGMENT;
                 Self::Fragment { channel, ordered, id, offset, total, data }
             }

@@ -67,7 +67,7 @@ impl Parameters {
         legal((), usize::from(datagram_max) >= DATAGRAM_MIN)?;
         let channels = u16::from(r.u8()?) + 1;
         let ack_delay = r.u8()?;
-        legal((), ack_delay <= ACK_DELAY_MAX)?;
+        legal((), ack_delay <= ACK_DELAY_MAX || cfg!(bowline_mutant = "any_ack_delay"))?;
         let idle_timeout_ms = r.varint()?;
         legal((), idle_timeout_ms >= IDLE_TIMEOUT_MIN)?;
         let credit = r.varint()?;
