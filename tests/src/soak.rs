@@ -50,12 +50,14 @@ pub fn soak(seed: u64, datagrams: u64, out: &mut impl Write) -> std::io::Result<
             writeln!(out, "{done} of {datagrams} datagrams, {} worlds, {secs} s", report.worlds)?;
         }
     }
-    let Tally { datagrams, sent, delivered, full, timed_out, .. } = report.tally;
+    let Tally { datagrams, sent, delivered, outcomes, given_up, full, timed_out, .. } =
+        report.tally;
     let last = seed.wrapping_add(report.worlds.saturating_sub(1));
     writeln!(
         out,
         "soak: {datagrams} datagrams in {:.1} s ({} s simulated), seeds {seed}..={last}, {sent} messages \
-         sent, {delivered} delivered, {full} times full, {timed_out} sides timed out, {} violations",
+         sent, {delivered} delivered, {outcomes} outcomes told ({given_up} given up), {full} times full, \
+         {timed_out} sides timed out, {} violations",
         began.elapsed().as_secs_f64(),
         report.tally.span.as_millis() / 1_000,
         report.violations.len(),
