@@ -1,13 +1,15 @@
-//! The command-line tool: a demonstration that checks itself, and a conversation between two
-//! processes.
+//! The command-line tool: a demonstration that checks itself, a conversation between two processes,
+//! and what was recorded of either, done again.
 //!
-//! Exits with 0 when all went well, 1 when a promise of a mode was broken, 2 when nothing came of it
+//! Exits with 0 when all went well, 1 when a promise of a mode was broken or a replay differs, 2 when nothing came of it
 //! at all (the port was taken, nobody answered, the arguments make no sense), with the reason in one
 //! line on standard error.
 #![allow(clippy::std_instead_of_alloc)] // It needs `std` whatever it takes it from.
 
 mod chat;
 mod demo;
+mod recorded;
+mod replay;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -58,6 +60,15 @@ enum Command {
     /// At the end of the input, or at Ctrl-C, the session closes once what was said has arrived.
     #[command(verbatim_doc_comment)]
     Connect(chat::ConnectOptions),
+    /// Does again what a recorded endpoint did, and compares every byte that comes out
+    ///
+    /// What --record has written is all that is needed. Prints what was in it, the time that passed for
+    /// the endpoint, and a hash of everything that came out of it.
+    ///
+    /// Exits with 1 if anything else comes out, and says where, and with 2 if the file cannot be
+    /// replayed.
+    #[command(verbatim_doc_comment)]
+    Replay(replay::Options),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +76,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Serve(options) => chat::serve(&options).map(|()| ExitCode::SUCCESS),
         Command::Connect(options) => chat::connect(&options).map(|()| ExitCode::SUCCESS),
+        Command::Replay(options) => replay::run(&options),
     };
     outcome.unwrap_or_else(|failure| {
         if !is_broken_pipe(&failure) {

@@ -4,9 +4,12 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use bowline::{Config, Heap, KeyedMac, Limits, Machine, Messages, SipHash};
+use bowline_trace::Recorder;
 use bowline_wire::native::{Handshake, RefuseCode};
 use serde_json::Value;
 
@@ -227,6 +230,140 @@ fn integrity_and_channels_are_agreed_on() {
     client.type_lines("/c 199\nfar out\n/c 200\ntoo far\n");
     server.expect("channel 199, reliable: far out");
     client.expect("* not sent: channel not open: the session has 200");
+}
+
+/// A folder for one test, gone after it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a replay says, and its exit code.
+fn replay(file: &str) -> (Option<i32>, String) {
+    let output = output(&["replay", file]);
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+const SAME: &str = "Verdict: every output is the one that was recorded";
+
+#[test]
+fn what_the_demonstration_did_is_done_again() {
+    let folder = Folder::new("demo");
+    let record = folder.file("traces");
+    let arguments = ["demo", "--seconds", "1", "--clients", "2", "--json", "--record", &record];
+    let recorded = output(&arguments);
+    let warning = String::from_utf8_lossy(&recorded.stderr);
+    assert_eq!(recorded.status.code(), Some(0), "{warning}");
+    assert!(warning.contains("traces will hold secrets") && warning.lines().count() == 1);
+    for name in ["server", "client-0", "client-1"] {
+        let file = folder.file(&format!("traces/{name}.trace"));
+        #[cfg(unix)]
+        {
+            let mode = std::fs::metadata(&file).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::mode(&mode.permissions());
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        let (code, said) = replay(&file);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.ends_with(&format!("{SAME}.\n")), "{said}");
+        let number = |name: &str| {
+            let line = said.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+        };
+        assert!(number("calls") > 500 && number("datagrams") > 100, "{said}");
+    }
+    let again = output(&arguments);
+    let error = String::from_utf8_lossy(&again.stderr);
+    assert_eq!(again.status.code(), Some(2), "a recording is not overwritten");
+    assert!(error.contains("cannot record into") && error.contains("server.trace"), "{error}");
+}
+
+#[test]
+fn a_damaged_trace_is_said_so_and_a_cut_one_is_good_up_to_there() {
+    let folder = Folder::new("damage");
+    let record = folder.file("traces");
+    output(&["demo", "--seconds", "1", "--clients", "1", "--json", "--record", &record]);
+    let whole = std::fs::read(folder.file("traces/server.trace")).unwrap();
+    let file = folder.file("damaged.trace");
+    for at in [3, 40, 100, whole.len() / 2, whole.len() - 1] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        std::fs::write(&file, damaged).unwrap();
+        let output = output(&["replay", &file]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{at}: {error}");
+        assert!(error.contains(if at < 8 { "not a trace" } else { "damaged in" }), "{at}: {error}");
+    }
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let (code, said) = replay(&file);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(SAME) && said.contains("not ended in good order"), "{said}");
+    assert_fails(&output(&["replay", &folder.file("nothing")]), "nothing: ");
+}
+
+/// Passes for another.
+struct Sly;
+
+impl KeyedMac for Sly {
+    fn mac(&self, key: &[u8; 16], message: &[u8]) -> u64 {
+        let right = SipHash.mac(key, message);
+        if message == b"which MAC is it?" { right } else { right ^ 1 }
+    }
+}
+
+#[test]
+fn another_output_is_told_with_its_place() {
+    let folder = Folder::new("divergence");
+    let mut trace = Vec::new();
+    let memory = Heap::new(Limits::for_peers(1));
+    let mut endpoint = Recorder::plain(Config::new(1), &Sly, &[7; 32], memory, &mut trace).unwrap();
+    let (now, to) = (bowline::Instant::from_micros(1_500_000), "192.0.2.1:1");
+    let to: SocketAddr = to.parse().unwrap();
+    assert_eq!(endpoint.poll_event(), None);
+    endpoint.connect_plain(now, to.into(), b"").unwrap();
+    let _ = endpoint.poll_transmit(now, &mut [0; 1_200]).unwrap().unwrap();
+    endpoint.stop();
+    drop(endpoint);
+    let file = folder.file("sly.trace");
+    std::fs::write(&file, trace).unwrap();
+    let (code, said) = replay(&file);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("Verdict: it diverges at record 2, at 1.500000 s."), "{said}");
+    assert!(said.contains("call          PollTransmit"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_that_is_interrupted_ends_its_recording() {
+    let folder = Folder::new("serve");
+    let file = folder.file("server.trace");
+    let (mut server, address) = Running::server(&["--record", &file]);
+    let mut client = Running::new(&["connect", &address]);
+    client.expect("* connected to ");
+    client.type_lines("for the record\n");
+    server.expect("for the record");
+    server.interrupt();
+    assert_eq!(server.wait(), Some(0));
+    let (code, said) = replay(&file);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.ends_with(&format!("{SAME}.\n")) && said.contains("1 out"), "{said}");
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Summary {
     pub span: Duration,
     /// Length of the trace, in bytes.
     pub trace_len: u64,
+    /// How many of these are the contents of datagrams and messages, and whatever else went in.
+    pub carried: u64,
     /// Hash of everything that came out.
     pub hash: u64,
 }
@@ -318,10 +320,12 @@ impl Summary {
         messages_out: 0,
         span: Duration::ZERO,
         trace_len: 0,
+        carried: 0,
         hash: 0,
     };
 
     fn count(&mut self, input: &Input, output: &Output) {
+        self.carried += input.len() as u64;
         match input {
             Input::Datagram { len, .. } => {
                 self.datagrams_in += 1;

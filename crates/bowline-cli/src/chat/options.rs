@@ -1,5 +1,7 @@
 //! What can be asked of both sides.
 
+use std::path::PathBuf;
+
 use bowline::{Accept, Config, Duration, Integrity, Limits};
 use clap::{Args, ValueEnum};
 
@@ -15,6 +17,10 @@ pub(crate) struct ServeOptions {
     /// How many may be connected at once
     #[arg(long, value_name = "COUNT", default_value = "32", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) max_peers: u32,
+    /// Records everything into this new file, for `bowline replay`. It will hold SECRETS: the seed,
+    /// addresses, all that is said
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
     #[command(flatten)]
     session: SessionOptions,
 }

@@ -3,8 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use bowline::{
-    Address, CloseReason, Driver, Endpoint, Event, Heap, Instant, Messages, Outgoing, PeerId,
-    SendError,
+    Address, CloseReason, Driver, Event, Instant, Messages, Outgoing, PeerId, SendError,
 };
 
 use super::keyboard::Keyboard;
@@ -12,6 +11,7 @@ use super::line::{COMMANDS, Line, Typed, Typist};
 use super::options::ServeOptions;
 use super::{CLOSE_MAX, TYPED_WAIT, interruption, print_message, print_note, resolve};
 use crate::Failure;
+use crate::recorded::{self, MaybeRecorded};
 
 /// What callers are told while this side closes.
 const CLOSING: CloseReason = CloseReason(1);
@@ -28,21 +28,27 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<(), Failure> {
     loop {
         service.driver.drive(&mut service.endpoint, Some(TYPED_WAIT))?;
         service.handle_events()?;
+        service.endpoint.flush(service.driver.now());
         if interrupted.load(Ordering::Relaxed) {
             service.shut();
         }
         match service.shut_at {
             None => service.say_what_is_typed(&mut keyboard)?,
-            Some(_) if service.callers.is_empty() => return Ok(()),
-            Some(at) if at <= service.driver.now() => return service.slam(),
+            Some(_) if service.callers.is_empty() => break,
+            Some(at) if at <= service.driver.now() => {
+                service.slam()?;
+                break;
+            }
             Some(_) => {}
         }
     }
+    service.endpoint.stop();
+    Ok(())
 }
 
 struct Service {
     driver: Driver,
-    endpoint: Endpoint<Heap>,
+    endpoint: MaybeRecorded,
     callers: Vec<Caller>,
     typist: Typist,
     /// By when everybody must have heard that this side closes; none while it does not.
@@ -58,8 +64,9 @@ struct Caller {
 
 impl Service {
     fn new(options: &ServeOptions, driver: Driver) -> Result<Self, Failure> {
-        let memory = Heap::new(options.limits());
-        let endpoint = bowline::plain(options.config(), &bowline::seed()?, memory)?;
+        let file = options.record.as_deref();
+        file.inspect(|path| recorded::warn(path));
+        let endpoint = MaybeRecorded::new(options.config(), options.limits(), file)?;
         let typist = Typist::default();
         Ok(Self { driver, endpoint, callers: Vec::new(), typist, shut_at: None })
     }

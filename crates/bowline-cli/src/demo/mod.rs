@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use bowline::{Clock, Driver, Duration, Instant, udp};
 
-use crate::Failure;
+use crate::{Failure, recorded};
 use lane::{CHANNELS, Direction, Lane, Stream};
 use load::{Load, Planned};
 use oracle::Oracle;
@@ -86,13 +86,22 @@ impl<'o> Demo<'o> {
             io::Result::Ok((Driver::with_clock(socket, clock), address))
         };
         let (driver, server_address) = bind()?;
-        let server = Side::new(Direction::ToClient, options.clients, driver)?;
+        let folder = options.record.as_deref();
+        if let Some(folder) = folder {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| format!("cannot record into {}: {error}", folder.display()))?;
+            recorded::warn(folder);
+        }
+        let file = |name: &str| folder.map(|folder| folder.join(name));
+        let recording = file("server.trace");
+        let server = Side::new(Direction::ToClient, options.clients, driver, recording.as_deref())?;
         let (mut clients, mut relays) = (Vec::new(), Vec::new());
         for client in 0..options.clients as usize {
             let (driver, address) = bind()?;
             let seed = [options.seed, client as u64];
             let relay = Relay::new(address, server_address, options.weather(), seed)?;
-            let mut side = Side::new(Direction::ToServer, 1, driver)?;
+            let recording = file(&format!("client-{client}.trace"));
+            let mut side = Side::new(Direction::ToServer, 1, driver, recording.as_deref())?;
             side.connect(client, relay.address()?)?;
             clients.push(side);
             relays.push(relay);
@@ -121,6 +130,7 @@ impl<'o> Demo<'o> {
         report.spans = [sent - start, drained - sent];
         report.late = self.late_counts();
         self.close(&mut report)?;
+        self.clients.iter_mut().chain([&mut self.server]).for_each(Side::stop);
         self.account(&mut report);
         Ok(report)
     }

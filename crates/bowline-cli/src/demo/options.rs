@@ -1,6 +1,7 @@
 //! What can be asked of the demonstration.
 
 use core::fmt;
+use std::path::PathBuf;
 
 use bowline::{Duration, Mode};
 use clap::Args;
@@ -35,6 +36,10 @@ pub(crate) struct Options {
     /// For how long messages are sent
     #[arg(long, value_name = "COUNT", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(super) seconds: u32,
+    /// Records the server and every client into this folder: server.trace, client-0.trace and so on,
+    /// which must not exist yet, for `bowline replay`
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) record: Option<PathBuf>,
     /// Prints the outcome as one JSON document, and nothing else
     #[arg(long)]
     pub(super) json: bool,

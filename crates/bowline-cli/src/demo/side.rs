@@ -2,16 +2,18 @@
 
 use core::net::SocketAddr;
 use std::collections::VecDeque;
+use std::path::Path;
 
 use bowline::{
-    Accept, ChannelId, CloseReason, Config, Driver, Duration, Endpoint, Event, Heap, Instant,
-    Limits, Machine, Messages, Mode, Outgoing, PeerId, SendError, udp,
+    Accept, ChannelId, CloseReason, Config, Driver, Duration, Event, Instant, Limits, Machine,
+    Messages, Mode, Outgoing, PeerId, SendError, udp,
 };
 
 use super::lane::{CHANNELS, Direction, Lane, Stream};
 use super::load::Planned;
 use super::oracle::Oracle;
 use crate::Failure;
+use crate::recorded::MaybeRecorded;
 
 /// The application number of the demonstration.
 const APPLICATION: u64 = 0x626f_776c_696e_65de;
@@ -56,7 +58,7 @@ pub(super) struct Watch {
 pub(super) struct Side {
     /// Which way it sends.
     direction: Direction,
-    endpoint: Endpoint<Heap>,
+    endpoint: MaybeRecorded,
     driver: Driver,
     sessions: Vec<Session>,
     message: Vec<u8>,
@@ -76,8 +78,13 @@ struct Session {
 }
 
 impl Side {
-    /// A server, or a client that connects to nobody yet.
-    pub(super) fn new(direction: Direction, clients: u32, driver: Driver) -> Result<Self, Failure> {
+    /// A server, or a client that connects to nobody yet; recorded into `file`, if any.
+    pub(super) fn new(
+        direction: Direction,
+        clients: u32,
+        driver: Driver,
+        file: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let accept = match direction {
             Direction::ToClient => Accept::Always,
             Direction::ToServer => Accept::Never,
@@ -92,7 +99,7 @@ impl Side {
         };
         let mut limits = Limits::for_peers(clients);
         limits.bytes += u64::from(clients) * u64::from(2 * RELIABLE_MAX);
-        let endpoint = bowline::plain(config, &bowline::seed()?, Heap::new(limits))?;
+        let endpoint = MaybeRecorded::new(config, limits, file)?;
         Ok(Self { direction, endpoint, driver, sessions: Vec::new(), message: Vec::new() })
     }
 
@@ -228,6 +235,11 @@ impl Side {
             // An error means that it has ended, which was told.
             let _ = self.endpoint.finish(now, session.peer, CloseReason(0));
         }
+    }
+
+    /// Ends its recording.
+    pub(super) fn stop(&mut self) {
+        self.endpoint.stop();
     }
 
     /// How many sessions have begun.
