@@ -73,8 +73,9 @@ impl SessionOptions {
 /// Memory for so many sessions, in which each has what it is promised for every channel.
 fn limits(config: &Config, peers: u32) -> Limits {
     let common = Limits::for_peers(peers);
-    let per_peer = u64::from(config.channels) * 2 * u64::from(config.credit);
-    let bytes = common.bytes + u64::from(peers) * per_peer;
+    let blocks = config.blocks_per_peer(common.block_len);
+    let promised = u64::from(blocks) * u64::from(common.block_len);
+    let bytes = common.bytes + u64::from(peers) * promised;
     Limits { channels: config.channels, bytes, ..common }
 }
 
