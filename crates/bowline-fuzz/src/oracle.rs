@@ -289,6 +289,16 @@ impl Oracle {
         }
     }
 
+    /// Whether this message was delivered.
+    pub fn is_delivered(&self, id: MessageId) -> bool {
+        id.0.is_some_and(|(key, at)| {
+            self.flows
+                .get(&key)
+                .and_then(|flow| flow.sent.get(at))
+                .is_some_and(|sent| sent.delivered)
+        })
+    }
+
     fn message(&mut self, id: MessageId) -> Option<&mut Message> {
         let (key, at) = id.0?;
         self.flows.get_mut(&key)?.sent.get_mut(at)

@@ -188,6 +188,10 @@ impl<S: Storage> Endpoint<S> {
             let peer = &mut parts.peers[link];
             match peer.send(&mut parts.memory, &self.context, message) {
                 Ok(()) => {
+                    // It may have superseded another.
+                    if peer.tells() {
+                        self.lines.tell(&mut parts.peers, link);
+                    }
                     self.lines.active.push(&mut parts.peers, link);
                     return Ok(());
                 }
