@@ -52,7 +52,8 @@
 //! ```
 //!
 //! Edges and protocol do not see each other; they meet in [`Machine`]. An application meets the
-//! protocol in [`Messages`]. Both traits are dyn-compatible.
+//! protocol in [`Messages`]. Both traits are dyn-compatible. The crate `bowline-trace` wraps an endpoint so that
+//! everything that goes in is recorded, and can be replayed.
 //!
 //! # What is promised
 //!
