@@ -84,6 +84,9 @@
 //! | | | no offset gets bytes past the credit | 1,024 × 1 |
 //! | reliable: both | [`reliable`] | over any link every message arrives once, in order, and whole; no short offset is misread | 1,024 × 400 |
 //! | | | nor when packets are shuffled | 1,024 × 88 |
+//! | reliable: loose receiver | [`reliable::loose`] | every message of an honest sender is handed over once, as soon as it is complete, or was given up; what was promised is enough, and whoever is next in order always has room | 1,024 × 200 |
+//! | | | whatever a peer sends, of each byte is known what a byte-by-byte model knows; none is handed over that did not arrive, and none twice | 1,024 × 60 |
+//! | | | keys are known until they are passed, and then come back | 1,024 × 200 |
 //! | unreliable: sender | [`unreliable`] | packets hold whole messages, as many as fit; only what fits no packet is cut | 1,024 × 120 |
 //! | unreliable: receiver | [`unreliable`] | the inbox is a queue of messages | 1,024 × 80 |
 //! | unreliable-ordered | [`unreliable`] | what is delivered is newer than all before; what is dropped is not | 1,024 × 60 |

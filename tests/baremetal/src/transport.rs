@@ -10,6 +10,7 @@ use bowline_transport::liveness::{CallerClock, Liveness, keep_alive_for};
 use bowline_transport::loss::{LossDetector, persistent_congestion_after};
 use bowline_transport::receive_window::ReceiveWindow;
 use bowline_transport::record::Record;
+use bowline_transport::reliable::loose::{Arrival, LooseStream};
 use bowline_transport::reliable::{InStream, OutStream, Ranges};
 use bowline_transport::rtt::RttEstimator;
 use bowline_transport::scheduler::{Member, Place, Queue};
@@ -103,6 +104,7 @@ fn sent(input: &mut Input) {
     let mut records = Slots::new(records, &mut control);
     packets(input, &mut records);
     stream(input, &mut pool, &mut records);
+    loose(input, &mut pool, &mut records);
     unreliable(input, &mut pool);
     let mut control = SlotControl::new(input.word());
     let mut assemblies = Slots::new(assemblies, &mut control);
@@ -172,6 +174,33 @@ fn stream(input: &mut Input, pool: &mut Pool<'_>, records: &mut Slots<'_, Record
         keep(out.append_short(pool, bytes));
     }
     out.clear(pool, &mut blocks, &mut ranges);
+    into.clear(pool, &mut blocks, &mut ranges);
+}
+
+fn loose(input: &mut Input, pool: &mut Pool<'_>, records: &mut Slots<'_, Record>) {
+    let (mut blocks, mut quota) = (Quota::NONE, Quota::NONE);
+    let mut ranges = Ranges { records, quota: &mut quota };
+    let mut into = LooseStream::new(input.word(), input.word(), input.word() != 0);
+    for _ in 0..input.word() {
+        let bytes = input.bytes::<64>();
+        let data = bytes.get(..input.index()).unwrap_or_default();
+        let back = Some(input.word()).filter(|_| input.word() != 0);
+        let arrival = Arrival { offset: input.word(), back, data };
+        keep(into.check(pool, ranges.records, &arrival, input.word()));
+        keep(into.write(pool, &mut blocks, &mut ranges, &arrival, input.word()));
+        let (start, end) = (input.word(), input.word());
+        keep(into.check_void(pool, start, end, input.word() != 0));
+        keep(into.void(pool, &mut blocks, &mut ranges, start, end));
+        keep(into.next(pool, &mut blocks, &mut ranges, input.word()));
+        into.consume(pool, &mut blocks, &mut ranges, input.index());
+        let limits = bowline_transport::credit::GrantLimits {
+            window_max: input.word(),
+            keep: input.word(),
+            long: input.word() != 0,
+        };
+        keep(into.grant(pool, &mut blocks, &limits, input.word()));
+        keep((into.base(), into.may_be_complete(), into.credit().limit()));
+    }
     into.clear(pool, &mut blocks, &mut ranges);
 }
 

@@ -93,7 +93,7 @@ impl Bytes {
         }
         (self.start, self.front) = (start, Cursor::at(block, pos as u32));
         if ahead32(self.written.0, start) <= 0 {
-            // Its block may be gone.
+            // Its block may be gone, and some day it would seem to lie ahead again.
             self.written = (start, Cursor::NONE);
         }
     }

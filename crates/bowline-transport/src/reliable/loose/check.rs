@@ -50,10 +50,12 @@ impl LooseStream {
             return Ok(Needs { steps: self.spans.count(), ..Needs::default() });
         }
         let when_ahead = match arrival.back {
-            None => 2 + self.check_messages(records, arrival, len_max)?,
+            // Messages join what is settled before them, but the first may not.
+            None => 1 + self.check_messages(records, arrival, len_max)?,
+            // It may complete a message between others that were begun, but joins those before.
             Some(_) => {
                 self.check_part(pool, records, arrival, len_max)?;
-                3 + usize::from(self.latest)
+                1 + usize::from(self.latest)
             }
         };
         let is_ahead = ahead32(start, self.base) > 0;

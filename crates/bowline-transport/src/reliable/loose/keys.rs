@@ -117,3 +117,87 @@ impl Keys {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+    use alloc::vec;
+
+    use bowline_core::{Quota, Slot, SlotControl};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(crate::thorough())]
+
+        /// Of every key that was noted ahead of what is read the highest offset is known, however long the
+        /// stream, and of no other does it seem to be ahead. What is passed comes back.
+        #[test]
+        fn keys_are_known_until_they_are_passed(
+            initial in any::<u32>(),
+            turn in prop_oneof![Just(1u32 << 29), 1u32..1_000],
+            ops in prop::collection::vec(
+                (any::<bool>(), prop_oneof![0u32..6, any::<u32>(), (0u32..6).prop_map(|key| key << 29)], any::<u32>()),
+                1..200,
+            ),
+        ) {
+            let mut items = vec![Record::VACANT; 200];
+            let (mut control, mut quota) = (SlotControl::new(200), Quota::NONE);
+            let mut records = Slots::new(&mut items, &mut control);
+            let mut ranges = Ranges { records: &mut records, quota: &mut quota };
+            let (mut keys, mut read) = (Keys::NONE, 0u64);
+            let mut model: BTreeMap<u32, u64> = BTreeMap::new();
+            let offset = |at: u64| initial.wrapping_add(at as u32);
+            for (notes, key, ahead) in ops {
+                let at = read + u64::from(ahead % turn);
+                if notes {
+                    let is_new = keys.newest(ranges.records, key).is_none();
+                    let before = ranges.records.ledger().in_use();
+                    prop_assert!(keys.note(&mut ranges, key, offset(at)));
+                    prop_assert_eq!(ranges.records.ledger().in_use() - before, u32::from(is_new));
+                    let newest = model.entry(key).or_default();
+                    *newest = at.max(*newest);
+                } else {
+                    read = at;
+                    keys.on_read(&mut ranges, offset(read));
+                    model.retain(|_, &mut at| at >= read);
+                }
+                for (key, &at) in &model {
+                    prop_assert_eq!(keys.newest(ranges.records, *key), Some(offset(at)));
+                }
+                let mut all = vec![keys.root];
+                while let Some(link) = all.pop() {
+                    let Some(node) = link.some().map(|link| ranges.records[link]) else { continue };
+                    let seems_ahead = ahead32(node.start, offset(read)) >= 0;
+                    prop_assert_eq!(seems_ahead, model.contains_key(&node.number));
+                    all.extend([node.next, node.more]);
+                }
+            }
+            read += u64::from(turn);
+            keys.on_read(&mut ranges, offset(read));
+            prop_assert_eq!(ranges.records.ledger().in_use(), 0);
+            keys.note(&mut ranges, 1, offset(read));
+            keys.clear(&mut ranges);
+            prop_assert_eq!(ranges.records.ledger().in_use(), 0);
+        }
+    }
+
+    /// A walk is no longer than a key has bits, whatever keys a peer thinks of.
+    #[test]
+    fn no_keys_make_it_deep() {
+        let mut items = vec![Record::VACANT; 100];
+        let (mut control, mut quota) = (SlotControl::new(100), Quota::NONE);
+        let mut records = Slots::new(&mut items, &mut control);
+        let mut ranges = Ranges { records: &mut records, quota: &mut quota };
+        let mut keys = Keys::NONE;
+        (0..100).for_each(|key| assert!(keys.note(&mut ranges, key, key)));
+        let (mut all, mut deepest) = (vec![(keys.root, 0)], 0);
+        while let Some((link, depth)) = all.pop() {
+            let Some(node) = link.some().map(|link| ranges.records[link]) else { continue };
+            deepest = deepest.max(depth);
+            all.extend([(node.next, depth + 1), (node.more, depth + 1)]);
+        }
+        assert!(deepest <= 32, "{deepest}");
+    }
+}

@@ -759,3 +759,186 @@ proptest! {
         prop_assert_eq!(receiver.memory.in_use(), (0, 0));
     }
 }
+
+/// Whole messages, or a part of one.
+fn frame(start: u32, back: Option<u32>, data: &[u8]) -> Frame {
+    Frame { start, back, data: data.to_vec(), void: 0 }
+}
+
+impl Receiver {
+    /// A packet of one frame arrives and is taken. Whether there is more to be read.
+    fn take(&mut self, frame: Frame) -> Result<bool, Unfit> {
+        let mut ready = Ok(false);
+        self.packet(&[frame], |_, taken| ready = taken.map(|taken| taken.ready))?
+            .ok_or(Unfit::Crowded)?;
+        ready
+    }
+
+    /// What can be read now, offsets and contents.
+    fn read_all(&mut self) -> Vec<(u32, Vec<u8>)> {
+        let before = self.got.len();
+        while self.read(1).unwrap() {}
+        self.got[before..].to_vec()
+    }
+}
+
+#[test]
+fn a_message_does_not_wait_for_what_is_missing_before_it() {
+    let mut receiver = Receiver::new(7, 100, 0, 10, false);
+    assert_eq!(receiver.take(frame(10, None, &[2, 8, 9])), Ok(true));
+    assert_eq!(receiver.read_all(), [(10, vec![2, 8, 9])]);
+    assert_eq!(receiver.take(frame(10, None, &[2, 8, 9])), Ok(false), "again");
+    assert_eq!(receiver.take(frame(10, Some(0), &[2, 8])), Ok(false), "and cut anew");
+    assert_eq!(receiver.take(frame(5, Some(5), &[6, 7, 8, 9])), Ok(false));
+    assert_eq!(receiver.take(frame(0, Some(0), &[8, 2, 3, 4, 5])), Ok(true));
+    assert_eq!(receiver.memory.in_use().0, 1, "the blocks are needed until it is read");
+    assert_eq!(receiver.read_all(), [(0, vec![8, 2, 3, 4, 5, 6, 7, 8, 9])]);
+    assert_eq!(receiver.memory.in_use(), (1, 1), "9..10 is missing");
+    assert_eq!(receiver.take(frame(9, None, &[0])), Ok(true));
+    assert_eq!(receiver.read_all(), [(9, vec![0])]);
+    assert_eq!(receiver.memory.in_use(), (0, 0));
+}
+
+#[test]
+fn of_what_is_given_up_nothing_is_handed_over() {
+    let mut receiver = Receiver::new(7, 100, 0, 10, false);
+    // The second half of a message is here, and all of the next.
+    assert_eq!(receiver.take(frame(15, Some(5), &[8; 5])), Ok(false));
+    assert_eq!(receiver.take(frame(20, None, &[1, 1])), Ok(true));
+    assert_eq!(receiver.take(Frame::void(10, 22)), Ok(false));
+    assert_eq!(receiver.take(frame(10, Some(0), &[9, 8, 8, 8, 8])), Ok(false), "it comes too late");
+    assert_eq!(receiver.read_all(), [(20, vec![1, 1])], "whole before it was given up");
+    assert_eq!(receiver.take(Frame::void(0, 10)), Ok(false));
+    assert_eq!(receiver.base(), 22);
+    assert_eq!(receiver.memory.in_use(), (0, 0));
+}
+
+/// The limit cuts a message that is given up; what tells of its pieces comes the other way round.
+#[test]
+fn a_message_may_be_given_up_piece_by_piece() {
+    let mut receiver = Receiver::new(7, 30, 0, 10, false);
+    assert_eq!(receiver.take(frame(0, Some(0), &[40, 1, 1])), Ok(false));
+    assert_eq!(receiver.take(Frame::void(10, 30)), Ok(false));
+    assert_eq!(receiver.take(frame(3, Some(3), &[1; 7])), Ok(false));
+    assert_eq!(receiver.base(), 30, "no byte is missing, but it is no message");
+    assert_eq!(receiver.read_all(), []);
+    assert_eq!(receiver.memory.in_use(), (0, 0));
+    assert_eq!(receiver.take(Frame::void(0, 10)), Ok(false));
+}
+
+#[test]
+fn a_message_that_is_settled_in_part_is_misbehaviour() {
+    let mut receiver = Receiver::new(7, 100, 0, 10, false);
+    assert_eq!(receiver.take(Frame::void(12, 15)), Ok(false));
+    assert_eq!(receiver.take(frame(10, None, &[2, 1, 1])), Err(Unfit::Bad));
+    assert_eq!(
+        receiver.take(frame(12, None, &[2, 1, 1, 1, 1])),
+        Ok(true),
+        "what is not, is a message"
+    );
+    assert_eq!(receiver.take(frame(16, None, &[1, 1])), Err(Unfit::Bad), "it was told as another");
+    assert_eq!(receiver.take(frame(10, Some(0), &[2, 1])), Ok(false), "a part says less");
+    assert_eq!(receiver.read_all(), [(15, vec![1, 1])]);
+}
+
+#[test]
+fn what_nobody_may_send_is_misbehaviour() {
+    for (latest, frame, expected) in [
+        (false, frame(0, None, &[3, 1, 2, 3]), Ok(true)),
+        (false, frame(0, None, &[4, 1, 2, 3, 4]), Err(Unfit::Bad)),
+        (false, frame(0, None, &[3, 1, 2]), Err(Unfit::Bad)),
+        (false, frame(0, Some(0), &[3, 1, 2]), Ok(false)),
+        (false, frame(0, Some(0), &[4]), Err(Unfit::Bad)),
+        (false, frame(0, Some(0), &[1, 2, 3]), Err(Unfit::Bad)),
+        (false, frame(0, Some(0), &[0x80]), Ok(false)),
+        (false, frame(0, Some(0), &[0x80, 3]), Err(Unfit::Bad)),
+        (false, frame(0, Some(0), &[0xF0]), Err(Unfit::Bad)),
+        (true, frame(0, None, &[3, 1, 2, 3]), Err(Unfit::Bad)),
+        (true, frame(0, Some(0), &[3]), Err(Unfit::Bad)),
+        (false, frame(100, None, &[0]), Err(Unfit::OverCredit)),
+        (false, Frame::void(90, 101), Err(Unfit::OverCredit)),
+    ] {
+        let mut receiver = Receiver::new(7, 100, 0, 10, latest);
+        receiver.len_max = 3;
+        assert_eq!(receiver.take(frame.clone()), expected, "{frame:?}");
+    }
+    let mut receiver = Receiver::new(7, 100, 0, 10, true);
+    receiver.len_max = 4;
+    assert_eq!(receiver.take(frame(0, None, &[4, 1, 2, 3, 4])), Ok(true), "with its key");
+}
+
+#[test]
+fn of_a_key_nothing_older_follows_what_was_told() {
+    let key = |key: u8, value: u8| [5, 0, 0, 0, key, value];
+    let mut receiver = Receiver::new(7, 100, 0, 10, true);
+    let offsets = |got: Vec<(u32, Vec<u8>)>| got.iter().map(|got| got.0).collect::<Vec<_>>();
+    assert_eq!(receiver.take(frame(12, None, &key(1, 2))), Ok(true));
+    assert_eq!(offsets(receiver.read_all()), [12]);
+    assert_eq!(receiver.take(frame(6, None, &key(1, 1))), Ok(true));
+    assert_eq!(offsets(receiver.read_all()), [], "older than the one before");
+    assert_eq!(receiver.take(frame(0, None, &key(2, 0))), Ok(true));
+    assert_eq!(receiver.take(frame(18, None, &key(1, 3))), Ok(true));
+    assert_eq!(offsets(receiver.read_all()), [0, 18]);
+    assert_eq!(receiver.memory.in_use(), (0, 0));
+}
+
+/// Whoever has begun many messages and ended none gets no further, but what is missing first comes
+/// through.
+#[test]
+fn a_stream_in_too_many_pieces_takes_only_what_comes_first() {
+    let mut receiver = Receiver::new(7, 3_000, 0, 1_000, false);
+    let mut taken = 0;
+    for piece in 1..1_000 {
+        match receiver.take(frame(3 * piece, Some(0), &[9])) {
+            Ok(ready) => assert!(!ready),
+            refused => {
+                assert_eq!(refused, Err(Unfit::Crowded));
+                break;
+            }
+        }
+        taken = piece;
+    }
+    assert!((250..=loose::SPANS_MAX as u32).contains(&taken), "{taken}");
+    assert_eq!(receiver.take(frame(0, None, &[2, 8, 8])), Ok(true));
+    assert_eq!(receiver.read_all(), [(0, vec![2, 8, 8])]);
+}
+
+/// A peer that is not read gets no more than its window, however long its messages seem to be together.
+#[test]
+fn only_a_message_may_be_longer_than_the_window() {
+    let limits = GrantLimits { window_max: 64, keep: 0, long: true };
+    let mut receiver = Receiver::new(7, 64, 20, 10, false);
+    assert_eq!(receiver.take(frame(0, None, &[[39; 40], [9; 40]].concat()[..40])), Ok(true));
+    assert_eq!(receiver.take(frame(40, Some(0), &[50; 24])), Ok(false));
+    let grant = receiver.grant(&limits);
+    assert_eq!((grant.long, grant.starved, receiver.limit()), (false, false, 64));
+    receiver.read_all();
+    assert!(receiver.limit() <= 64);
+    receiver.grant(&limits);
+    assert_eq!(receiver.limit(), 104, "a window from what was read");
+    let mut receiver = Receiver::new(7, 64, 20, 10, false);
+    assert_eq!(receiver.take(frame(0, Some(0), &[100; 64])), Ok(false));
+    let grant = receiver.grant(&limits);
+    assert_eq!((grant.raised, grant.long, receiver.limit()), (true, true, 101), "to its end");
+    assert!(!receiver.stream.may_be_complete());
+    assert_eq!(receiver.take(frame(64, Some(64), &[1; 37])), Ok(true));
+    assert!(receiver.stream.may_be_complete());
+    receiver.read_all();
+    receiver.grant(&limits);
+    assert_eq!(receiver.memory.blocks.guaranteed(), blocks_for(64, BLOCK_LEN), "it came back");
+}
+
+/// While a message is read its bytes stay, whatever becomes of those around it.
+#[test]
+fn what_is_read_stays_until_it_was() {
+    let mut receiver = Receiver::new(7, 200, 0, 10, false);
+    let message: Vec<u8> = [30].into_iter().chain(0..30).collect();
+    assert_eq!(receiver.take(frame(50, None, &message)), Ok(true));
+    assert_eq!(receiver.read(1), Ok(true));
+    assert_eq!(receiver.take(Frame::void(0, 50)), Ok(false));
+    assert_eq!(receiver.take(Frame::void(81, 120)), Ok(false));
+    assert_eq!(receiver.base(), 120);
+    assert!(receiver.memory.in_use().0 >= 3, "its blocks");
+    receiver.finish();
+    assert_eq!(receiver.memory.in_use(), (0, 0));
+}
