@@ -117,6 +117,7 @@ pub mod acks;
 pub mod congestion;
 pub mod credit;
 pub mod fragments;
+pub mod key_tree;
 pub mod late;
 pub mod liveness;
 pub mod loss;

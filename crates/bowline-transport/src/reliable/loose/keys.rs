@@ -1,19 +1,16 @@
 //! Which keys were delivered, and how far on in the stream.
 
+use bowline_core::Slots;
 use bowline_core::serial::ahead32;
-use bowline_core::{Link, Slots};
 
 use super::super::Ranges;
+use crate::key_tree::KeyTree;
 use crate::record::Record;
 
-/// The highest offset of each key of messages that were told.
-///
-/// A digital search tree: the bits of a key, from the first on, say where to turn, so no peer can
-/// make it deeper than a key has bits. Of a record `number` is the key, `start` the offset, `next`
-/// and `more` are the branches for 0 and 1.
+/// The highest offset of each key of messages that were told: `start` of a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keys {
-    root: Link,
+    tree: KeyTree,
     /// Highest offset noted.
     last: u32,
     /// Once all before this was read, most of the tree is of no more use.
@@ -21,63 +18,31 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) const NONE: Self = Self { root: Link::NONE, last: 0, sweep_at: 0 };
+    pub(super) const NONE: Self = Self { tree: KeyTree::EMPTY, last: 0, sweep_at: 0 };
 
     /// The highest offset noted for `key`.
     pub(super) fn newest(&self, records: &Slots<'_, Record>, key: u32) -> Option<u32> {
-        let (mut at, mut bits) = (self.root, key);
-        while let Some(link) = at.some() {
-            let node = &records[link];
-            if node.number == key {
-                return Some(node.start);
-            }
-            at = if bits >> 31 == 0 { node.next } else { node.more };
-            bits <<= 1;
-        }
-        None
+        self.tree.find(records, key).map(|link| records[link].start)
     }
 
     /// Notes that `key` was told at `offset`. Takes a record, if the key is a new one.
     pub(super) fn note(&mut self, ranges: &mut Ranges<'_, '_>, key: u32, offset: u32) -> bool {
-        if self.root.is_none() {
+        if self.tree.is_empty() {
             (self.last, self.sweep_at) = (offset, offset);
         } else if ahead32(offset, self.last) > 0 {
             self.last = offset;
         }
-        let (mut at, mut bits) = (self.root, key);
-        while let Some(link) = at.some() {
-            let node = &mut ranges.records[link];
-            if node.number == key {
-                if ahead32(offset, node.start) > 0 {
-                    node.start = offset;
-                }
-                return true;
+        if let Some(link) = self.tree.find(ranges.records, key) {
+            let newest = &mut ranges.records[link].start;
+            if ahead32(offset, *newest) > 0 {
+                *newest = offset;
             }
-            at = if bits >> 31 == 0 { node.next } else { node.more };
-            bits <<= 1;
+            return true;
         }
         let Some(link) = ranges.records.take(ranges.quota) else { return false };
-        (ranges.records[link].number, ranges.records[link].start) = (key, offset);
-        self.attach(ranges, link);
+        (ranges.records[link].reported, ranges.records[link].start) = (key, offset);
+        self.tree.insert(ranges.records, link);
         true
-    }
-
-    /// Puts a record of a new key where it belongs.
-    fn attach(&mut self, ranges: &mut Ranges<'_, '_>, link: Link) {
-        (ranges.records[link].next, ranges.records[link].more) = (Link::NONE, Link::NONE);
-        let (mut at, mut bits) = (self.root, ranges.records[link].number);
-        if at.is_none() {
-            self.root = link;
-        }
-        while let Some(here) = at.some() {
-            let node = &mut ranges.records[here];
-            let branch = if bits >> 31 == 0 { &mut node.next } else { &mut node.more };
-            at = *branch;
-            if at.is_none() {
-                *branch = link;
-            }
-            bits <<= 1;
-        }
     }
 
     /// All before `read` was read: gives back what is of no more use, now and then.
@@ -85,36 +50,16 @@ impl Keys {
     /// What was noted is kept for two turns of the window at most, so its offset never seems to lie
     /// ahead again.
     pub(super) fn on_read(&mut self, ranges: &mut Ranges<'_, '_>, read: u32) {
-        if self.root.is_some() && ahead32(read, self.sweep_at) > 0 {
-            self.sweep(ranges, |offset| ahead32(offset, read) >= 0);
+        if !self.tree.is_empty() && ahead32(read, self.sweep_at) > 0 {
+            let Ranges { records, quota } = ranges;
+            self.tree.retain(records, quota, |record| ahead32(record.start, read) >= 0);
             self.sweep_at = self.last;
         }
     }
 
     /// Gives all back.
     pub(super) fn clear(&mut self, ranges: &mut Ranges<'_, '_>) {
-        self.sweep(ranges, |_| false);
-    }
-
-    /// Keeps the keys whose offset is wanted.
-    fn sweep(&mut self, ranges: &mut Ranges<'_, '_>, wanted: impl Fn(u32) -> bool) {
-        let mut at = core::mem::replace(&mut self.root, Link::NONE);
-        while let Some(link) = at.some() {
-            let (left, right) = (ranges.records[link].next, ranges.records[link].more);
-            if let Some(left) = left.some() {
-                // The left branch goes above, so that the tree turns into a list bit by bit.
-                ranges.records[link].next = ranges.records[left].more;
-                ranges.records[left].more = link;
-                at = left;
-                continue;
-            }
-            at = right;
-            if wanted(ranges.records[link].start) {
-                self.attach(ranges, link);
-            } else {
-                ranges.give(link);
-            }
-        }
+        self.tree.retain(ranges.records, ranges.quota, |_| false);
     }
 }
 
