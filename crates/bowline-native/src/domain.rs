@@ -2,9 +2,10 @@
 
 use bowline_core::{ChannelId, Link, Mode, Pool, Quota, Slot};
 use bowline_transport::credit::ReceiveCredit;
+use bowline_transport::key_tree::KeyTree;
 use bowline_transport::reliable::{InStream, LooseStream, OutStream};
 use bowline_transport::share::{Class, Member, Share};
-use bowline_transport::tickets::{self, Keys};
+use bowline_transport::tickets;
 use bowline_transport::unreliable::{OrderFilter, OutQueue};
 use bowline_wire::native::Stream;
 
@@ -37,7 +38,7 @@ pub(crate) enum Lane {
     Unreliable { out: OutQueue },
     Ordered { out: OutQueue, filter: OrderFilter, late: u32 },
     Reliable { out: OutStream, stream: InStream },
-    Loose { out: OutStream, stream: LooseStream, keys: Keys, latest: bool },
+    Loose { out: OutStream, stream: LooseStream, keys: KeyTree, latest: bool },
 }
 
 impl Lane {
@@ -82,7 +83,7 @@ pub(crate) struct Tickets<'a> {
     pub(crate) tickets: &'a mut tickets::Tickets,
     /// Offset of the first byte that was not sent.
     pub(crate) sent: u32,
-    pub(crate) keys: Option<&'a mut Keys>,
+    pub(crate) keys: Option<&'a mut KeyTree>,
 }
 
 impl Domain {
@@ -273,7 +274,7 @@ impl Peer {
                 Lane::Loose {
                     out: OutStream::loose(self.initial_out, self.theirs.loose_credit),
                     stream: LooseStream::new(self.theirs.initial, config.loose_credit, latest),
-                    keys: Keys::NONE,
+                    keys: KeyTree::EMPTY,
                     latest,
                 }
             }

@@ -162,8 +162,7 @@ impl Peer {
             return false;
         };
         let request = request(now, message);
-        out.tickets().replace(records, ends, older, newer, &request);
-        keys.insert(records, newer);
+        ends.replace(records, older, newer, &request);
         out.overwrite(&mut memory.pool, start, whole, message.pieces);
         self.expire_at = self.expire_at.min(request.deadline);
         true

@@ -84,10 +84,9 @@ impl OutQueue {
         }
     }
 
-    /// How many bytes wait before the next message that was given up.
+    /// How many bytes wait before the next message that was given up, as far as a packet has room.
     pub fn alive(&self, records: &Slots<'_, Record>) -> u32 {
-        let dead = self.tickets.dead_after(records, self.offset);
-        dead.map_or(self.len, |dead| dead.wrapping_sub(self.offset).min(self.len))
+        self.tickets.alive(records, self.offset, self.len)
     }
 
     /// How many more blocks `len` more bytes would take.

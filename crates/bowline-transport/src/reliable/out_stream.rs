@@ -167,7 +167,7 @@ impl OutStream {
         }
         // From where the message begins: what of it was sent may have arrived before it was given up, and
         // then nobody has passed over it yet.
-        if let Some((start, end)) = self.tickets.void_at(ranges.records, self.sent) {
+        if let Some((start, end)) = self.tickets.void_at(ranges.records, self.sent, self.sent) {
             return Some(self.void(start, end));
         }
         let len = self.alive(ranges, self.sent, self.sent.wrapping_add(len));
@@ -185,9 +185,7 @@ impl OutStream {
 
     /// How many bytes from `start` on, and before `end`, were not given up; the first one was not.
     fn alive(&self, ranges: &Ranges<'_, '_>, start: u32, end: u32) -> u32 {
-        let void = self.tickets.void_after(ranges.records, start);
-        let end = void.filter(|&void| ahead32(void, end) < 0).unwrap_or(end);
-        end.wrapping_sub(start)
+        self.tickets.alive(ranges.records, start, end.wrapping_sub(start), self.sent)
     }
 
     /// Takes out the first lost range that is still wanted, to send it in a packet that has no other
@@ -222,7 +220,7 @@ impl OutStream {
             at = acked.next;
         }
         if ahead32(end, start) > 0
-            && let Some((_, void)) = self.tickets.void_at(ranges.records, start)
+            && let Some((_, void)) = self.tickets.void_at(ranges.records, start, self.sent)
         {
             ranges.records[lost].start = void;
             return self.still_lost(ranges, lost);
@@ -239,7 +237,7 @@ impl OutStream {
         if ahead32(end, start) <= 0 {
             return None;
         }
-        if let Some((start, end)) = self.tickets.void_at(ranges.records, start) {
+        if let Some((start, end)) = self.tickets.void_at(ranges.records, start, self.sent) {
             return Some(self.void(start, end));
         }
         let len = self.alive(ranges, start, end);
@@ -269,6 +267,7 @@ impl OutStream {
             let read = self.cursor.read(pool, out);
             debug_assert_eq!(read, out.len());
             self.sent = self.sent.wrapping_add(len);
+            self.tickets.on_sent(ranges.records, self.sent);
             return;
         }
         self.copy_range(pool, piece.start, out);
@@ -292,6 +291,7 @@ impl OutStream {
             self.cursor = self.cursor.or_front(&self.run);
             self.cursor.skip(pool, beyond as usize);
             self.sent = end;
+            self.tickets.on_sent(records, end);
         }
     }
 
