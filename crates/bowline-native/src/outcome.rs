@@ -103,6 +103,8 @@ impl Peer {
         }
         if domain.is_pending() {
             self.line.push(&mut memory.domains, link);
+        } else {
+            self.line.remove(&mut memory.domains, link);
         }
     }
 

@@ -76,9 +76,13 @@ impl OutQueue {
         records: &mut Slots<'_, Record>,
         ends: &mut Ends<'_>,
     ) {
-        while self.cutter.is_none()
+        while self.cutter.as_ref().is_none_or(|cutter| cutter.offset() == 0)
             && let Some(end) = self.tickets.dead_at(records, self.offset)
         {
+            // A message was to be cut, and there was no room for its first fragment yet.
+            if let Some(cutter) = self.cutter.take() {
+                self.next_id = cutter.id();
+            }
             self.consume(pool, quota, ahead32(end, self.offset).max(0) as usize);
             self.tickets.on_dropped(records, ends, end);
         }
