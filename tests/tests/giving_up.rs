@@ -4,13 +4,31 @@ use bowline_core::{Duration, Machine, Messages, Mode, Outcome, Tag};
 use bowline_sim::Link;
 use bowline_tests::memory::Kind;
 use bowline_tests::scenario::NodePlan;
-use bowline_tests::stage::{Stage, bytes, tagged};
+use bowline_tests::stage::{MODES, Stage, bytes, tagged};
 
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(20));
 const HEAP: NodePlan = NodePlan::new(Kind::Heap);
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+#[test]
+fn what_expired_before_the_first_poll_is_not_sent() {
+    for mode in MODES {
+        let (mut stage, there, _) = Stage::connected(1, [HEAP, HEAP], LINK);
+        stage.run_for(millis(500));
+        let sent = stage.now();
+        let pieces = [&b"it is too late"[..]];
+        stage.offer(0, there, tagged(mode, &pieces, 1).expiring(millis(5))).unwrap();
+        let mut buf = [0; 1500];
+        let out = stage.endpoints[0].poll_transmit(sent + millis(16), &mut buf).unwrap();
+        // In a stream it is told that the bytes will not come.
+        assert_eq!(out.is_some(), mode.is_reliable(), "{mode}");
+        assert!(!buf.windows(8).any(|at| at == b"too late"), "{mode}");
+        stage.collect();
+        assert_eq!(stage.take_outcomes(0), [(1, Outcome::Expired)], "{mode}");
+    }
 }
 
 #[test]

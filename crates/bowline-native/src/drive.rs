@@ -144,6 +144,11 @@ impl<S: Storage> Endpoint<S> {
             parts = self.storage.parts();
         }
         let peer = &mut parts.peers[link];
+        // Its timer is set when it has nothing more to send, so this may be the first chance to look.
+        if peer.expire_at <= now {
+            peer.expire(&mut parts.memory, now);
+            self.freed = Freed::ALL;
+        }
         let wanted = peer.wants_transmit(now);
         let sent = if wanted {
             peer.poll_transmit(&mut parts.memory, &mut self.context, now, buf)?
