@@ -1,7 +1,7 @@
 //! Driving an endpoint: datagrams in, datagrams out, and when to be called next.
 
 use bowline_core::{
-    Address, BufferTooShort, DropReason, Instant, Link, Machine, Received, Transmit,
+    Address, BufferTooShort, DropReason, Duration, Instant, Link, Machine, Received, Transmit,
 };
 use bowline_wire::native::{PacketHead, is_session};
 
@@ -144,9 +144,10 @@ impl<S: Storage> Endpoint<S> {
             parts = self.storage.parts();
         }
         let peer = &mut parts.peers[link];
-        // Its timer is set when it has nothing more to send, so this may be the first chance to look.
-        if peer.expire_at <= now {
-            peer.expire(&mut parts.memory, now);
+        // Its timer is set when it has nothing more to send, so this may be the first chance to look. What
+        // has no time to live at all may still go now.
+        if peer.expire_at < now {
+            peer.expire(&mut parts.memory, now.saturating_before(Duration::from_micros(1)));
             self.freed = Freed::ALL;
         }
         let wanted = peer.wants_transmit(now);
