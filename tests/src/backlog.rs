@@ -1,6 +1,6 @@
 //! A sender that always has more to send than can be sent.
 
-use bowline_core::{ChannelId, Duration, Instant, Messages, Mode, Outgoing, PeerId};
+use bowline_core::{Duration, Instant, Messages, Mode, PeerId};
 use bowline_native::{Class, Config};
 use bowline_sim::{Link, Step};
 use bowline_wire::native::Frame;
@@ -57,7 +57,6 @@ pub struct Backlog {
     pub ahead: u64,
     offered: Vec<u64>,
     wired: Vec<u64>,
-    number: u32,
 }
 
 /// Classes for a configuration.
@@ -94,7 +93,6 @@ impl Backlog {
             ahead: 40_000,
             offered: vec![0; count],
             wired: vec![0; count],
-            number: 0,
         };
         backlog.stage.take_datagrams();
         backlog
@@ -107,11 +105,7 @@ impl Backlog {
     /// If there is no room for it.
     pub fn send(&mut self, lane: usize, message: &[u8]) {
         let Lane { channel, mode, .. } = self.lanes[lane];
-        self.number += 1;
-        let key = (mode == Mode::ReliableLatest).then_some(self.number);
-        let pieces = [message];
-        let outgoing = Outgoing { key, ..Outgoing::new(ChannelId(channel), mode, &pieces) };
-        let sent = self.stage.offer(0, self.there, outgoing);
+        let sent = self.stage.send(0, self.there, channel, mode, message);
         sent.unwrap_or_else(|error| panic!("{:?}: {error}", self.lanes[lane]));
         self.offered[lane] += message.len() as u64;
     }

@@ -21,6 +21,8 @@ pub enum Kind {
     TwinHeap,
     /// Arrays of about 12 KiB, one channel, without the loose modes, for microcontrollers.
     SmallFixed,
+    /// A heap for two sessions of 256 channels.
+    WideHeap,
 }
 
 impl Kind {
@@ -33,7 +35,7 @@ impl Kind {
             Self::Heap => 16,
             Self::TightHeap => 6,
             Self::Fixed | Self::TwinHeap => 4,
-            Self::SmallFixed => 2,
+            Self::SmallFixed | Self::WideHeap => 2,
         }
     }
 
@@ -81,6 +83,7 @@ impl Kind {
                 ..full
             },
             Self::SmallFixed => Config::small(APPLICATION),
+            Self::WideHeap => Config { channels: 256, ..full },
         }
     }
 
@@ -104,6 +107,13 @@ impl Kind {
                 block_len: 128,
             })),
             Self::SmallFixed => Box::new(Fixed::<2, 1, 48, 64, 128>::new()),
+            Self::WideHeap => Box::new(Heap::new(Limits {
+                peers: 2,
+                channels: 256,
+                records: 20_000,
+                bytes: 128 << 20,
+                block_len: 1_024,
+            })),
         })
     }
 }

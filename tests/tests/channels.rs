@@ -1,24 +1,20 @@
 //! Channels share a session as their classes say (DESIGN 4.2): one test per sentence, on links that are
 //! really full.
 
-use bowline_core::{Duration, Instant, Mode};
-use bowline_native::Class;
-use bowline_sim::{Link, PERCENT};
-use bowline_tests::backlog::{Backlog, Lane, Sent, plan};
+use bowline_core::{ChannelId, Duration, Instant, Machine, Mode, Outcome, Outgoing, Tag};
+use bowline_crypto::SipHash;
+use bowline_native::{Class, ClassError, Config, ConfigError, Endpoint};
+use bowline_sim::{Link, PERCENT, cases, replay_on_panic};
+use bowline_tests::backlog::{Backlog, Lane, Sent, classes, plan};
+use bowline_tests::memory::Kind;
+use bowline_tests::scenario::NodePlan;
+use bowline_tests::stage::{MODES, Stage, bytes};
 
 /// 1 MB/s, which the window of 30,000 bytes fills, with room for all of it in the queue.
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(5)).with_rate(1_000_000, 100_000);
 const CLASS: Class = Class::DEFAULT;
 /// The longest datagram.
 const DATAGRAM: u64 = 1_200;
-
-const MODES: [Mode; 5] = [
-    Mode::Unreliable,
-    Mode::UnreliableOrdered,
-    Mode::Reliable,
-    Mode::ReliableUnordered,
-    Mode::ReliableLatest,
-];
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -284,4 +280,419 @@ fn a_capped_channel_goes_on_as_soon_as_it_may() {
             assert!(in_vain <= 2, "{mode} at {rate}: of {sent} wakes, {in_vain} in vain");
         }
     }
+}
+
+#[test]
+fn what_is_sent_again_counts_against_a_maximum() {
+    for mode in MODES {
+        for loss in [5, 20] {
+            let classes = [Class { rate_max: 100_000, ..CLASS }];
+            let mut backlog = Backlog::new(12, plan(&classes), lanes(1, mode, 900), LINK);
+            backlog.stage.net.set_link(0, 1, LINK.with_loss(loss * PERCENT));
+            backlog.run_for(Duration::from_secs(3));
+            assert_capped(&backlog.times_of(0), 100_000, &format!("{mode}, {loss} % lost"));
+        }
+        // A probe goes when it is time for it, and then others wait the longer.
+        let classes = [Class { rate_max: 10_000, ..CLASS }];
+        let mut backlog = Backlog::new(12, plan(&classes), lanes(1, mode, 1_100), LINK);
+        backlog.stage.net.set_link(0, 1, LINK.with_loss(60 * PERCENT));
+        backlog.run_for(Duration::from_secs(20));
+        let probes = backlog.stage.endpoints[0].peer_statistics(backlog.there).unwrap().probes;
+        let bytes = backlog.shares(0)[0];
+        assert!(
+            bytes <= 201_000 + 2 * DATAGRAM,
+            "{mode}: {bytes} bytes in 20 s with {probes} probes"
+        );
+    }
+}
+
+#[test]
+fn who_may_not_send_leaves_the_rest_to_others() {
+    for mode in MODES {
+        let mut classes = vec![Class { priority: 200, rate_max: 100_000, ..CLASS }];
+        classes.push(Class { priority: 100, rate_max: 200_000, ..CLASS });
+        classes.extend([Class { priority: 1, weight: 40, ..CLASS }; 2]);
+        let mut backlog = Backlog::new(13, plan(&classes), lanes(4, mode, 900), LINK);
+        backlog.run_for(millis(500));
+        let (from, first) = (backlog.stage.now(), backlog.sent.len());
+        backlog.run_for(Duration::from_secs(3));
+        assert_rate(rate_of(&backlog, 0, from), 100_000, &format!("{mode}, the highest"));
+        assert_rate(rate_of(&backlog, 1, from), 200_000, &format!("{mode}, the next"));
+        assert_parts(&backlog.shares(first)[2..], &[1, 1], &format!("{mode}, the others"));
+        let all: u64 = (0..4).map(|lane| rate_of(&backlog, lane, from)).sum();
+        assert!(all > 900_000, "{mode}: {all} of 1,000,000 B/s");
+    }
+}
+
+#[test]
+fn a_minimum_that_is_a_maximum_is_a_rate() {
+    for mode in MODES {
+        let rate = 120_000;
+        let low = Class { priority: 0, rate_min: rate, rate_max: rate, ..CLASS };
+        for busy in [false, true] {
+            let mut backlog = Backlog::new(14, plan(&[low, CLASS]), lanes(2, mode, 900), LINK);
+            backlog.is_busy[1] = busy;
+            backlog.run_for(millis(500));
+            let from = backlog.stage.now();
+            backlog.run_for(Duration::from_secs(3));
+            assert_rate(rate_of(&backlog, 0, from), rate.into(), &format!("{mode}, {busy}"));
+        }
+    }
+}
+
+#[test]
+fn all_minimums_together_get_every_other_datagram_at_most() {
+    let greedy = Class { priority: 1, rate_min: 2_000_000, ..CLASS };
+    let classes = [greedy, greedy, Class { priority: 2, ..CLASS }];
+    let mut backlog = Backlog::new(15, plan(&classes), lanes(3, Mode::Reliable, 900), LINK);
+    backlog.run_datagrams(100);
+    let first = backlog.sent.len();
+    backlog.run_datagrams(1_000);
+    let shares = backlog.shares(first);
+    assert_parts(&[shares[0] + shares[1], shares[2]], &[1, 1], "minimums, and the highest");
+    assert_parts(&shares[..2], &[1, 1], "one minimum and the other");
+}
+
+#[test]
+fn a_caller_that_comes_every_50_ms_gets_minimum_and_maximum() {
+    for mode in MODES {
+        let low = Class { priority: 1, rate_min: 100_000, ..CLASS };
+        let capped = Class { priority: 2, rate_max: 100_000, ..CLASS };
+        let classes = [low, capped, Class { priority: 2, ..CLASS }];
+        let mut backlog = Backlog::new(16, plan(&classes), lanes(3, mode, 900), LINK);
+        let now = backlog.stage.now();
+        backlog.stage.net.poll_every(0, now, millis(50));
+        backlog.run_for(millis(500));
+        let from = backlog.stage.now();
+        backlog.run_for(Duration::from_secs(4));
+        assert_rate(rate_of(&backlog, 0, from), 100_000, &format!("{mode}, the minimum"));
+        assert_rate(rate_of(&backlog, 1, from), 100_000, &format!("{mode}, the maximum"));
+        assert_capped(&backlog.times_of(1), 100_000, &format!("{mode}"));
+    }
+}
+
+#[test]
+fn equals_take_turns_by_the_datagram() {
+    for mode in MODES {
+        let mut backlog = Backlog::new(17, plan(&[]), lanes(8, mode, 1_100), LINK);
+        backlog.run_datagrams(50);
+        let first = backlog.sent.len();
+        backlog.run_datagrams(400);
+        // The first part of a datagram tells whose turn it is: small rests of others may ride along.
+        let turns: Vec<usize> =
+            backlog.sent[first..].iter().map(|sent| sent.parts[0].lane).collect();
+        for lane in 0..8 {
+            let own = turns.iter().enumerate().filter(|(_, turn)| **turn == lane);
+            let at: Vec<usize> = own.map(|(at, _)| at).collect();
+            let longest = at.windows(2).map(|pair| pair[1] - pair[0]).max();
+            assert!(longest <= Some(9), "{mode}: lane {lane} waited for {longest:?}");
+        }
+    }
+}
+
+#[test]
+fn who_comes_waits_for_a_datagram_of_each_equal_at_most() {
+    for mode in MODES {
+        let mut backlog = Backlog::new(18, plan(&[]), lanes(8, mode, 1_100), LINK);
+        backlog.is_busy[7] = false;
+        backlog.run_datagrams(100);
+        for _ in 0..100 {
+            let first = backlog.sent.len();
+            backlog.send(7, b"here I am");
+            let has_come = |sent: &Sent| sent.parts.iter().any(|part| part.lane == 7);
+            while !backlog.sent[first..].iter().any(has_come) {
+                backlog.run_datagrams(1);
+            }
+            let before = backlog.sent[first..].iter().position(has_come).unwrap();
+            assert!(before <= 7, "{mode}: {before} datagrams of seven others");
+            backlog.run_for(millis(7));
+        }
+    }
+}
+
+#[test]
+fn who_was_away_has_nothing_to_its_credit() {
+    for mode in MODES {
+        let weights = [16, 32];
+        let mut backlog = Backlog::new(19, plan(&weighing(&weights)), lanes(2, mode, 1_100), LINK);
+        backlog.is_busy[1] = false;
+        backlog.run_for(Duration::from_secs(5));
+        backlog.is_busy[1] = true;
+        // Whatever it queued before has gone by now; from its first datagram on the shares hold.
+        backlog.run_datagrams(1);
+        let first = backlog.sent.len();
+        backlog.run_datagrams(60);
+        assert_parts(&backlog.shares(first), &weights, &format!("{mode}"));
+    }
+}
+
+/// Endpoints with 256 channels.
+fn wide(classes_of: &[Class]) -> NodePlan {
+    let mut plan = NodePlan::new(Kind::WideHeap);
+    plan.config = Config { classes: classes(classes_of), in_flight_max: 60_000, ..plan.config };
+    plan
+}
+
+#[test]
+fn shares_hold_among_256_channels() {
+    let weights: Vec<u8> = (0..256).map(|channel| [8, 16, 32, 64][channel % 4]).collect();
+    let mut lanes = lanes(256, Mode::Reliable, 500);
+    lanes.iter_mut().zip(MODES.iter().cycle()).for_each(|(lane, mode)| lane.mode = *mode);
+    let mut backlog = Backlog::new(20, wide(&weighing(&weights)), lanes, LINK);
+    backlog.ahead = 6_000;
+    backlog.run_datagrams(500);
+    let first = backlog.sent.len();
+    backlog.run_datagrams(10_000);
+    assert_parts(&backlog.shares(first), &weights, "256 channels");
+}
+
+#[test]
+fn each_of_256_channels_has_a_priority_of_its_own() {
+    let classes: Vec<Class> = (0..=255).map(|priority| Class { priority, ..CLASS }).collect();
+    for mode in MODES {
+        let (mut stage, there, back) = Stage::connected(21, [wide(&classes); 2], LINK);
+        for channel in 0..=255 {
+            stage.send(0, there, channel, mode, &bytes(channel.into(), 1_000)).unwrap();
+        }
+        stage.run_for(Duration::from_secs(2));
+        let read = stage.read(1, back);
+        let order: Vec<u8> = read.iter().map(|message| message.channel.0).collect();
+        assert_eq!(order, (0..=255).rev().collect::<Vec<_>>(), "{mode}");
+        for message in read {
+            assert!(message.bytes == bytes(message.channel.0.into(), 1_000), "{mode}");
+        }
+    }
+}
+
+#[test]
+fn a_channel_without_credit_holds_up_nobody() {
+    for mode in MODES.into_iter().filter(|mode| mode.is_reliable()) {
+        let urgent = Class { priority: 255, rate_min: 50_000, ..CLASS };
+        let mut plan = plan(&[urgent, urgent, CLASS]);
+        (plan.config.credit, plan.config.loose_credit) = (4_096, 4_096);
+        plan.config.credit_max = 4_096;
+        let (mut stage, there, back) = Stage::connected(22, [plan; 2], LINK);
+        for channel in [0, 1] {
+            for number in 0..50 {
+                stage.send(0, there, channel, mode, &bytes(number, 500)).unwrap();
+            }
+        }
+        // Nobody reads.
+        stage.run_for(Duration::from_secs(2));
+        let stuck = stage.endpoints[0].path(there).unwrap().queued;
+        assert!(stuck > 30_000, "{mode}: {stuck} bytes wait for credit");
+        let calls = stage.calls(0).clone();
+        stage.run_for(Duration::from_secs(2));
+        let woken = stage.calls(0).woken - calls.woken;
+        assert!(woken <= 4, "{mode}: {woken} wakes although nothing can be sent");
+        for mode in MODES {
+            stage.send(0, there, 2, mode, b"what can be sent is sent").unwrap();
+        }
+        stage.run_for(millis(50));
+        let read = stage.read(1, back);
+        let others = read.iter().filter(|message| message.channel == ChannelId(2)).count();
+        assert_eq!(others, MODES.len(), "{mode}");
+        // With credit it is as urgent as it was.
+        for number in 0..100 {
+            stage.send(0, there, 2, Mode::Unreliable, &bytes(number, 1_100)).unwrap();
+        }
+        stage.take_datagrams();
+        for _ in 0..400 {
+            stage.run_for(millis(5));
+            stage.read(1, back);
+        }
+        assert_eq!(stage.endpoints[0].path(there).unwrap().queued, 0, "{mode}");
+    }
+}
+
+#[test]
+fn the_session_sleeps_while_only_capped_channels_have_something() {
+    for mode in MODES {
+        let rate = 20_000;
+        let classes = [Class { rate_max: rate, ..CLASS }; 3];
+        let mut backlog = Backlog::new(23, plan(&classes), lanes(3, mode, 1_100), LINK);
+        backlog.ahead = 100_000;
+        backlog.top_up();
+        backlog.rest_for(millis(500));
+        let calls = backlog.stage.calls(0).clone();
+        let (first, end) = (backlog.sent.len(), backlog.stage.now() + Duration::from_secs(3));
+        while backlog.step_until(end) == bowline_sim::Step::Due {}
+        let sent = (backlog.sent.len() - first) as u64;
+        let now = backlog.stage.calls(0);
+        assert!(sent >= 150, "{mode}: {sent} datagrams of 60,000 B/s for 3 s");
+        // A probe timer that was moved on fires once more in its old time, 40 ms or more later.
+        assert!(now.in_vain - calls.in_vain <= 75, "{mode}: {calls:?} {now:?}");
+        // One that sends and one that finds no more for each, and for each acknowledgement.
+        let polls = now.polls - calls.polls;
+        assert!(polls <= 5 * sent, "{mode}: {polls} polls for {sent} datagrams");
+        let (at, now) = (backlog.stage.endpoints[0].poll_timeout(), backlog.stage.now());
+        assert!(at.is_some_and(|at| at > now && at <= now + millis(60)), "{mode}: {at:?} {now:?}");
+    }
+}
+
+#[test]
+fn an_empty_channel_that_used_up_its_maximum_wakes_nobody() {
+    for mode in MODES {
+        let classes = [Class { rate_max: 5_000, rate_min: 1_000, ..CLASS }];
+        let mut backlog = Backlog::new(24, plan(&classes), lanes(1, mode, 1_100), LINK);
+        backlog.send(0, &[1; 1_100]);
+        backlog.send(0, &[2; 1_100]);
+        backlog.rest_for(Duration::from_secs(1));
+        assert!(backlog.sent.len() >= 2, "{mode}");
+        let calls = backlog.stage.calls(0).clone();
+        backlog.rest_for(Duration::from_secs(2));
+        let woken = backlog.stage.calls(0).woken - calls.woken;
+        assert!(woken <= 3, "{mode}: {woken} wakes for nobody");
+    }
+}
+
+#[test]
+fn a_closed_window_outlasts_a_maximum_without_spinning() {
+    for mode in MODES {
+        let classes = [Class { rate_max: 40_000, rate_min: 20_000, ..CLASS }, CLASS];
+        let mut plan = plan(&classes);
+        plan.config.in_flight_max = 2_400;
+        plan.config.idle_timeout = Duration::from_secs(60);
+        let mut backlog = Backlog::new(25, plan, lanes(2, mode, 1_100), LINK);
+        backlog.is_busy[1] = false;
+        backlog.ahead = 80_000;
+        backlog.top_up();
+        backlog.rest_for(millis(300));
+        for round in 0..30 {
+            // Down while budgets come and go; with every other round another channel wants the window too.
+            backlog.stage.net.set_link(0, 1, Link::DOWN);
+            let calls = backlog.stage.calls(0).clone();
+            backlog.is_busy[1] = round % 2 == 1;
+            backlog.top_up();
+            backlog.rest_for(millis(137 + 41 * round));
+            let now = backlog.stage.calls(0);
+            let (woken, in_vain) = (now.woken - calls.woken, now.in_vain - calls.in_vain);
+            assert!(
+                woken <= 20 && in_vain <= 4,
+                "{mode}, round {round}: {woken}, {in_vain} in vain"
+            );
+            backlog.stage.net.set_link(0, 1, LINK);
+            let first = backlog.sent.len();
+            backlog.rest_for(Duration::from_secs(3));
+            assert!(backlog.sent.len() > first + 10, "{mode}: it goes on");
+        }
+    }
+}
+
+#[test]
+fn budgets_and_times_to_live_go_together() {
+    for case in cases!("budgets_and_times_to_live_go_together", 0, 10) {
+        replay_on_panic!(case);
+        let mut rng = case.rng();
+        for mode in MODES {
+            let class = Class { rate_max: 10_000, rate_min: 4_000, ..CLASS };
+            let plans = [plan(&[class, Class { priority: 200, ..class }]); 2];
+            let (mut stage, there, back) = Stage::connected(case.seed(), plans, LINK);
+            let mut told = Vec::new();
+            let calls = stage.calls(0).clone();
+            for tag in 0..200 {
+                let message = bytes(tag.into(), rng.below(900) as usize);
+                let pieces = [&message[..]];
+                let outgoing = Outgoing {
+                    tag: Some(Tag(tag)),
+                    time_to_live: Some(rng.duration(millis(400))),
+                    key: (mode == Mode::ReliableLatest).then_some(tag),
+                    ..Outgoing::new(ChannelId(rng.below(2) as u8), mode, &pieces)
+                };
+                stage.offer(0, there, outgoing).unwrap();
+                stage.run_for(rng.duration(millis(20)));
+                stage.read(1, back);
+                told.extend(stage.take_outcomes(0));
+            }
+            for _ in 0..40 {
+                stage.run_for(millis(100));
+                stage.read(1, back);
+            }
+            told.extend(stage.take_outcomes(0));
+            let mut tags: Vec<u32> = told.iter().map(|(tag, _)| *tag).collect();
+            tags.sort_unstable();
+            assert_eq!(tags, (0..200).collect::<Vec<_>>(), "{mode}");
+            let expired = told.iter().filter(|told| told.1 == Outcome::Expired).count() as u64;
+            assert!(expired > 50, "{mode}: {expired} expired");
+            // A time to live that ends is a reason to wake; a probe timer that was moved on fires once
+            // more in its old time.
+            let in_vain = stage.calls(0).in_vain - calls.in_vain;
+            assert!(in_vain <= 250, "{mode}: {in_vain} wakes in vain, {expired} expired");
+            assert_eq!(stage.endpoints[0].path(there).unwrap().queued, 0, "{mode}");
+        }
+    }
+}
+
+#[test]
+fn whatever_the_classes_everything_arrives_and_nobody_spins() {
+    for case in cases!("whatever_the_classes_everything_arrives_and_nobody_spins", 0, 20) {
+        replay_on_panic!(case);
+        let mut rng = case.rng();
+        let mut draw = |_| {
+            let rate_max = [0, 0, 3_000, 50_000, u32::MAX][rng.below(5) as usize];
+            let rate_min = [0, 0, 1, 2_000, 40_000, u32::MAX][rng.below(6) as usize];
+            Class {
+                priority: rng.below(3) as u8 * 127,
+                weight: [1, 16, 255][rng.below(3) as usize],
+                rate_min: if rate_max == 0 { rate_min } else { rate_min.min(rate_max) },
+                rate_max,
+            }
+        };
+        let classes: Vec<Class> = (0..8).map(&mut draw).collect();
+        let mut plan = plan(&classes);
+        plan.config.in_flight_max = 2_400 + rng.below(20_000) as u32;
+        plan.config.credit = 500 + rng.below(30_000) as u32;
+        let link = LINK.with_loss(rng.below(15) as u32 * PERCENT).with_jitter(millis(rng.below(9)));
+        let (mut stage, there, back) = Stage::connected(case.seed(), [plan; 2], link);
+        let (mut sent, mut got) = (0, 0);
+        for number in 0..150 {
+            let mode = MODES[rng.below(5) as usize];
+            let channel = rng.below(8) as u8;
+            let len = [5, 300, 2_000][rng.below(3) as usize];
+            stage.send(0, there, channel, mode, &bytes(number, len)).unwrap();
+            sent += usize::from(mode.is_reliable());
+            stage.run_for(rng.duration(millis(20)));
+            got += stage.read(1, back).iter().filter(|message| message.mode.is_reliable()).count();
+        }
+        let calls = stage.calls(0).clone();
+        for _ in 0..600 {
+            stage.run_for(millis(100));
+            got += stage.read(1, back).iter().filter(|message| message.mode.is_reliable()).count();
+        }
+        assert_eq!(got, sent, "{classes:?}");
+        let in_vain = stage.calls(0).in_vain - calls.in_vain;
+        assert!(in_vain < 100, "{in_vain} wakes in vain in a minute: {classes:?}");
+    }
+}
+
+#[test]
+fn finishing_keeps_to_a_maximum() {
+    let classes = [Class { rate_max: 20_000, ..CLASS }];
+    let mut backlog = Backlog::new(26, plan(&classes), lanes(1, Mode::Reliable, 1_000), LINK);
+    backlog.top_up();
+    let (began, now) = (backlog.sent.len(), backlog.stage.now());
+    let there = backlog.there;
+    backlog.stage.endpoints[0].finish(now, there, bowline_core::CloseReason(1)).unwrap();
+    backlog.rest_for(Duration::from_secs(4));
+    assert_eq!(backlog.shares(began)[0] / 1_000, 40, "all that was queued");
+    assert_capped(&backlog.times_of(0), 20_000, "finishing");
+    assert_eq!(backlog.stage.endpoints[0].address(there), None, "and then the session ends");
+}
+
+#[test]
+fn a_class_that_makes_no_sense_is_refused() {
+    let plain = |classes_of: &[Class]| {
+        let mut plan = plan(classes_of);
+        plan.config.channels = 2;
+        Endpoint::plain(plan.config, &SipHash, &[1; 32], plan.kind.memory()).err()
+    };
+    let weightless = Class { weight: 0, ..CLASS };
+    let error = ConfigError::Class { channel: 1, error: ClassError::WeightZero };
+    assert_eq!(plain(&[CLASS, weightless]), Some(error));
+    let crossed = Class { rate_min: 1_001, rate_max: 1_000, ..CLASS };
+    let error = ConfigError::Class { channel: 0, error: ClassError::MinimumAboveMaximum };
+    assert_eq!(plain(&[crossed, weightless]), Some(error), "the first of them is told");
+    let extreme = Class { priority: 0, weight: 255, rate_min: u32::MAX, rate_max: u32::MAX };
+    assert_eq!(plain(&[extreme, Class { priority: 255, weight: 1, ..extreme }]), None);
+    assert_eq!(plain(&[Class { rate_min: 7, rate_max: 0, ..CLASS }]), None, "0 is no maximum");
 }

@@ -142,7 +142,9 @@ impl Peer {
             out.take_void(&memory.pool, &mut memory.records, piece);
             let range = range_of(link, piece);
             packet.note_range(&mut memory.records, &mut self.send_records, range);
+            let before = packet.writer.len();
             void_frame(stream, channel, piece).emit(false, &mut packet.writer)?;
+            self.charge(memory, now, link, packet.writer.len() - before);
             return self.leave_rest(memory, packet, link, range.end, old.end);
         }
         let room = packet.room(false);
@@ -161,16 +163,24 @@ impl Peer {
             Frame::Ping.emit(false, &mut packet.writer)?;
             return self.leave_rest(memory, packet, link, piece.start, old.end);
         };
+        let before = packet.writer.len();
         let head = DataHead { kind: plan.kind, channel, len: None };
         head.emit(&mut packet.writer)?;
         let space = packet.writer.tail_mut().get_mut(..plan.len).ok_or(NoRoom)?;
         let Some(out) = memory.domains[link].lane.out() else { return Ok(()) };
         out.copy_range(&memory.pool, piece.start, space);
         packet.writer.advance(plan.len);
+        self.charge(memory, now, link, packet.writer.len() - before);
         self.statistics.bytes_resent += plan.len as u64;
         let range = range_of(link, Piece { len: plan.len as u32, ..piece });
         packet.note_range(&mut memory.records, &mut self.send_records, range);
         self.leave_rest(memory, packet, link, range.end, old.end)
+    }
+
+    /// What is sent out of turn counts like everything else.
+    fn charge(&mut self, memory: &mut Memory<'_>, now: Instant, domain: Link, bytes: usize) {
+        let more = memory.domains[domain].is_pending();
+        self.line.charge(&mut memory.domains, domain, bytes as u32, more, now);
     }
 
     /// What lies between `cut` and `end` was in flight too, and does not fit this packet.
