@@ -54,6 +54,71 @@
 //!   [`Disconnected`](bowline_core::Event::Disconnected) an id is never used again, and all memory is back.
 //! - Nobody is given up because this side's caller was away: its absences do not count as silence.
 //!
+//! # Channels
+//!
+//! When there is more to send than can be sent, the [`Class`] of a channel says what goes first.
+//!
+//! ```
+//! # use bowline_core::{Address, ChannelId, Event, Instant, Machine, Messages, Mode, Outgoing};
+//! # use bowline_crypto::SipHash;
+//! use bowline_native::{Class, Config, Endpoint, Fixed};
+//!
+//! const CLASSES: &[Class] = &[
+//!     // 0, orders: before everything else.
+//!     Class { priority: 200, ..Class::DEFAULT },
+//!     // 1 and 2, the world and the chat: three parts for one, of what orders leave.
+//!     Class { weight: 48, ..Class::DEFAULT },
+//!     Class { weight: 16, ..Class::DEFAULT },
+//!     // 3, downloads: if nobody else has anything to send, but 20 kB/s in any case, and 500 kB/s at most.
+//!     Class { priority: 0, rate_min: 20_000, rate_max: 500_000, ..Class::DEFAULT },
+//! ];
+//! let config = Config { channels: 4, classes: CLASSES, ..Config::small(7) };
+//! # fn relay(from: &mut dyn Machine, name: Address, to: &mut dyn Machine, now: Instant) -> bool {
+//! #     let (mut buf, mut any) = ([0; 512], false);
+//! #     while let Ok(Some(transmit)) = from.poll_transmit(now, &mut buf) {
+//! #         let _ = to.handle_datagram(now, name.into(), &mut buf[..transmit.len]);
+//! #         any = true;
+//! #     }
+//! #     any
+//! # }
+//! # let [here, there] = [Address::from_raw(b"client")?, Address::from_raw(b"server")?];
+//! # let (mut ours, mut theirs) = (Fixed::<1, 4, 32, 64>::new(), Fixed::<1, 4, 32, 64>::new());
+//! # let now = Instant::from_micros(1);
+//! # let mut client = Endpoint::plain(config, &SipHash, &[1; 32], &mut ours)?;
+//! # let mut server = Endpoint::plain(config, &SipHash, &[2; 32], &mut theirs)?;
+//! # let peer = client.connect_plain(now, there, b"")?;
+//! # while relay(&mut client, here, &mut server, now) | relay(&mut server, there, &mut client, now) {}
+//! # let back = loop {
+//! #     if let Some(Event::Connected(back)) = server.poll_event() { break back }
+//! # };
+//! for (channel, text) in [(2, "well played"), (0, "fire")] {
+//!     let pieces = [text.as_bytes()];
+//!     client.send(now, peer, Outgoing::new(ChannelId(channel), Mode::Reliable, &pieces))?;
+//! }
+//! # while relay(&mut client, here, &mut server, now) | relay(&mut server, there, &mut client, now) {}
+//! // What was sent last arrives first.
+//! assert_eq!(server.recv(back).unwrap().as_slice(), Some(&b"fire"[..]));
+//! assert_eq!(server.recv(back).unwrap().as_slice(), Some(&b"well played"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - Each mode of a channel counts by itself: its share and its budgets are its own. Each side says how it sends;
+//!   classes are not agreed.
+//! - A higher *priority* goes first. Of lower ones at most one datagram is sent before a message of a
+//!   higher one that may be sent, and nothing that has no minimum as long as a higher one has something.
+//! - Equals of a priority share what it gets in proportion to their *weights*, in bytes, whatever the length of their
+//!   messages: within 5 % over 1,000 datagrams. Who was idle has nothing to its credit, and waits for one datagram of
+//!   each equal at most.
+//! - A *minimum* goes before higher priorities, all minimums together with every other datagram. What a channel
+//!   gets otherwise counts towards it.
+//! - A *maximum* is never exceeded by more than what it brings in 100 ms and one datagram. While only channels that
+//!   have used it up have something to send, the session sleeps, and
+//!   [`poll_timeout`](bowline_core::Machine::poll_timeout) says until when. A caller that comes less often than every
+//!   100 ms gets less than it might.
+//! - What is sent again counts like what is new. Only a probe, after a probe timeout, waits for no budget;
+//!   it counts all the same.
+//! - Channels wait for each other only so: one that has no credit, or nothing to send, holds up nobody.
+//!
 //! # Outcomes, deadlines, keys
 //!
 //! ```
