@@ -29,6 +29,10 @@ const MUTANTS: &[(&str, &str, &str)] = &[
     ("leak", "conservation", "when_closed_in_the_midst_of_it"),
     ("skip_cookie", "hostile", "a_cookie_is_good_for_its_owner_only"),
     ("blame_the_absent", "liveness", "who_was_away_for_half_a_minute_blames_nobody"),
+    ("ignore_priority", "channels", "bulk_of_lower_priority_adds_at_most_a_datagram_before_a_head"),
+    ("ignore_weight", "channels", "shares_hold_in_every_mode"),
+    ("ignore_minimum", "channels", "a_starved_channel_gets_its_minimum"),
+    ("ignore_maximum", "channels", "a_maximum_is_kept_to_one_burst"),
 ];
 
 /// How long a test may take with a mutant; one that does not end has noticed too.
