@@ -21,6 +21,8 @@ const STEPS_MAX: usize = 4_096;
 pub(crate) struct Plan {
     pub(crate) inbox: usize,
     pub(crate) stream_blocks: usize,
+    /// The stream of the frame before, and the most blocks that one of its frames in a row takes.
+    pub(crate) stream: Option<(Link, usize)>,
     /// Blocks to walk over to get at places ahead in streams.
     pub(crate) steps: usize,
     pub(crate) records: usize,
@@ -113,7 +115,7 @@ impl Peer {
                 let (pool, records) = (&memory.pool, &memory.records);
                 let arrival = Arrival { offset, back, data };
                 plan.any_loose = true;
-                plan.add_loose(stream.check(pool, records, &arrival, config.reliable_max))
+                plan.add_loose(link, stream.check(pool, records, &arrival, config.reliable_max))
             }
             Frame::Reliable { channel, offset, data } => {
                 let link = self.open_for(memory, config, channel, Mode::Reliable)?;
@@ -270,10 +272,10 @@ fn check_void(
     let (pool, end) = (&memory.pool, start.wrapping_add(len));
     match &memory.domains[link].lane {
         Lane::Reliable { stream, .. } => {
-            plan.add(stream.check_void(pool, start, end), pool.blocks_for(len as usize))
+            plan.add(link, stream.check_void(pool, start, end), pool.blocks_for(len as usize))
         }
         Lane::Loose { stream, .. } => {
-            plan.add_loose(stream.check_void(pool, start, end, plan.any_loose))
+            plan.add_loose(link, stream.check_void(pool, start, end, plan.any_loose))
         }
         Lane::Unreliable { .. } | Lane::Ordered { .. } => Ok(()),
     }
@@ -295,35 +297,43 @@ fn check_stream(
     };
     let needed = stream.check(&memory.pool, start, start.wrapping_add(len as u32));
     let ahead = ahead32(start, stream.base()).max(0) as usize;
-    plan.add(needed, memory.pool.blocks_for(ahead))
+    plan.add(link, needed, memory.pool.blocks_for(ahead))
 }
 
 impl Plan {
     /// Adds what a range of a stream needs, and the blocks to walk over for it.
-    fn add(&mut self, needed: Result<(usize, usize), Refused>, steps: usize) -> Result<(), Failed> {
+    fn add(
+        &mut self,
+        link: Link,
+        needed: Result<(usize, usize), Refused>,
+        steps: usize,
+    ) -> Result<(), Failed> {
         let (blocks, records) = match needed {
             Ok(needed) => needed,
             Err(Refused::OverCredit) => return Err(Failed::Misbehaved),
             Err(Refused::Full { blocks }) => return Err(Failed::Short(Need::Blocks(blocks))),
         };
-        self.add_needs(Needs { blocks, records, steps })
+        self.add_needs(link, Needs { blocks, records, steps })
     }
 
-    fn add_loose(&mut self, needed: Result<Needs, Unfit>) -> Result<(), Failed> {
+    fn add_loose(&mut self, link: Link, needed: Result<Needs, Unfit>) -> Result<(), Failed> {
         match needed {
-            Ok(needs) => self.add_needs(needs),
+            Ok(needs) => self.add_needs(link, needs),
             Err(Unfit::Crowded) => Err(DropReason::Full.into()),
             Err(Unfit::OverCredit | Unfit::Bad) => Err(Failed::Misbehaved),
         }
     }
 
-    fn add_needs(&mut self, needs: Needs) -> Result<(), Failed> {
+    fn add_needs(&mut self, link: Link, needs: Needs) -> Result<(), Failed> {
         let steps = self.steps + needs.steps;
         if self.steps > 0 && steps > STEPS_MAX {
             return Err(DropReason::Full.into());
         }
         self.steps = steps;
-        self.stream_blocks += needs.blocks;
+        // Each frame of a stream counts from the stream's last block, those before it included.
+        let before = self.stream.filter(|(stream, _)| *stream == link).map_or(0, |(_, most)| most);
+        self.stream = Some((link, needs.blocks.max(before)));
+        self.stream_blocks += needs.blocks.saturating_sub(before);
         self.records += needs.records;
         Ok(())
     }

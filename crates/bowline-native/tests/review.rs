@@ -247,6 +247,23 @@ fn stream_bytes_that_begin_half_the_space_ahead_are_refused() {
 }
 
 #[test]
+fn ranges_of_a_stream_in_one_packet_take_what_the_last_of_them_does() {
+    let limits = Limits { bytes: 18 << 10, ..Limits::for_peers(1) };
+    let config = Config { channels: 1, loose_credit: 0, ..open() };
+    let mut server = server(config, Heap::new(limits));
+    let mut raw = Raw::new(9);
+    raw.connect(&mut server, START, b"");
+    let initial = raw.initial();
+    let range = |ahead: u32| {
+        let offset = Offset::Long(initial.wrapping_add(ahead));
+        Frame::Reliable { channel: 0, offset, data: b"x" }
+    };
+    let frames = [range(8_000), range(8_002), range(8_004)];
+    assert_eq!(raw.send(&mut server, START, &frames[..2]), Ok(()), "with credit for all of it");
+    assert_eq!(raw.send(&mut server, START, &frames), Ok(()));
+}
+
+#[test]
 fn a_long_message_that_waits_to_be_read_is_nobodys_fault() {
     let limits = Limits::for_peers(1);
     let (mut a, mut b) = (Heap::new(limits), Heap::new(limits));
