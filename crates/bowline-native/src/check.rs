@@ -13,7 +13,7 @@ use crate::peer::Peer;
 use crate::receive::Failed;
 use crate::storage::{Memory, Need};
 
-/// How many blocks of streams one packet may have walked over, unless it is for a single range.
+/// How many blocks and pieces of streams one packet may have walked over, unless it is for a single range.
 const STEPS_MAX: usize = 4_096;
 
 /// What a packet would take if it were accepted.
@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     pub(crate) stream_blocks: usize,
     /// The stream of the frame before, and the most blocks that one of its frames in a row takes.
     pub(crate) stream: Option<(Link, usize)>,
-    /// Blocks to walk over to get at places ahead in streams.
+    /// Blocks and pieces to walk over to get at places ahead in streams.
     pub(crate) steps: usize,
     pub(crate) records: usize,
     pub(crate) fragments: fragments::Plan,
@@ -272,7 +272,8 @@ fn check_void(
     let (pool, end) = (&memory.pool, start.wrapping_add(len));
     match &memory.domains[link].lane {
         Lane::Reliable { stream, .. } => {
-            plan.add(link, stream.check_void(pool, start, end), pool.blocks_for(len as usize))
+            let steps = pool.blocks_for(len as usize) + usize::from(stream.pieces());
+            plan.add(link, stream.check_void(pool, start, end), steps)
         }
         Lane::Loose { stream, .. } => {
             plan.add_loose(link, stream.check_void(pool, start, end, plan.any_loose))
@@ -297,11 +298,12 @@ fn check_stream(
     };
     let needed = stream.check(&memory.pool, start, start.wrapping_add(len as u32));
     let ahead = ahead32(start, stream.base()).max(0) as usize;
-    plan.add(link, needed, memory.pool.blocks_for(ahead))
+    let pieces = if ahead > 0 { stream.pieces().into() } else { 0 };
+    plan.add(link, needed, memory.pool.blocks_for(ahead) + pieces)
 }
 
 impl Plan {
-    /// Adds what a range of a stream needs, and the blocks to walk over for it.
+    /// Adds what a range of a stream needs, and the blocks and pieces to walk over for it.
     fn add(
         &mut self,
         link: Link,
@@ -311,6 +313,7 @@ impl Plan {
         let (blocks, records) = match needed {
             Ok(needed) => needed,
             Err(Refused::OverCredit) => return Err(Failed::Misbehaved),
+            Err(Refused::Crowded) => return Err(DropReason::Full.into()),
             Err(Refused::Full { blocks }) => return Err(Failed::Short(Need::Blocks(blocks))),
         };
         self.add_needs(link, Needs { blocks, records, steps })
@@ -325,7 +328,9 @@ impl Plan {
     }
 
     fn add_needs(&mut self, link: Link, needs: Needs) -> Result<(), Failed> {
-        let steps = self.steps + needs.steps;
+        // What this packet adds to a stream in pieces is walked over too.
+        let own = if needs.records > 0 { self.records } else { 0 };
+        let steps = self.steps + needs.steps + own;
         if self.steps > 0 && steps > STEPS_MAX {
             return Err(DropReason::Full.into());
         }

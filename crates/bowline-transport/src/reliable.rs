@@ -9,7 +9,7 @@ pub mod loose;
 mod out_stream;
 mod ranges;
 
-pub use self::in_stream::{Head, InStream, Refused};
+pub use self::in_stream::{Head, InStream, PIECES_MAX, Refused};
 pub use self::loose::LooseStream;
 pub use self::out_stream::{Cut, OutStream, Piece};
 pub use self::ranges::Ranges;

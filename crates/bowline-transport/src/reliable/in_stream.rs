@@ -18,7 +18,14 @@ pub enum Refused {
         /// Blocks it takes.
         blocks: usize,
     },
+    /// The stream is in too many pieces for it now.
+    Crowded,
 }
+
+/// How many pieces a stream may be in, so that no walk over them is long; those of one packet more.
+///
+/// What would make it more is refused, and what brings the first bytes that are missing never does.
+pub const PIECES_MAX: u16 = 256;
 
 /// What stands at the head of a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,6 +62,8 @@ pub struct InStream {
     ahead: Link,
     /// Ranges that were given up and not passed over yet, in order.
     skips: Link,
+    /// How many ranges of both kinds there are.
+    pieces: u16,
     credit: ReceiveCredit,
     /// Largest number of a packet that brought bytes.
     newest: u64,
@@ -79,6 +88,7 @@ impl InStream {
             tail_end: initial,
             ahead: Link::NONE,
             skips: Link::NONE,
+            pieces: 0,
             credit: ReceiveCredit::new(initial, window),
             newest: 0,
             moved_by: 0,
@@ -114,6 +124,11 @@ impl InStream {
         &self.credit
     }
 
+    /// How many ranges there are beyond the base, and to be passed over.
+    pub const fn pieces(&self) -> u16 {
+        self.pieces
+    }
+
     /// Bytes in order and not read yet.
     pub const fn readable(&self) -> u32 {
         self.base.wrapping_sub(self.read)
@@ -139,7 +154,11 @@ impl InStream {
             return Ok((0, 0));
         }
         let blocks = pool.blocks_for(ahead32(end, self.tail_end).max(0) as usize);
-        Ok((blocks, usize::from(ahead32(start, self.base) > 0)))
+        let is_ahead = ahead32(start, self.base) > 0;
+        if is_ahead && self.pieces >= PIECES_MAX {
+            return Err(Refused::Crowded);
+        }
+        Ok((blocks, usize::from(is_ahead)))
     }
 
     /// Takes in bytes whose room was checked. Returns whether the base moved.
@@ -164,7 +183,8 @@ impl InStream {
             let link = ranges.records.take(ranges.quota).ok_or(Refused::Full { blocks: 0 })?;
             let record = &mut ranges.records[link];
             (record.start, record.end) = (end.wrapping_sub(data.len() as u32), end);
-            ranges.insert(&mut self.ahead, link);
+            self.pieces += 1;
+            self.pieces -= ranges.insert(&mut self.ahead, link);
             at.write(pool, data);
             return Ok(false);
         }
@@ -184,6 +204,9 @@ impl InStream {
     ) -> Result<(usize, usize), Refused> {
         let (blocks, ahead) = self.check(pool, start, end)?;
         let passed = ahead32(end, self.base) <= 0 || ahead32(start, self.read) <= 0;
+        if !passed && self.pieces >= PIECES_MAX {
+            return Err(Refused::Crowded);
+        }
         Ok((blocks, ahead + usize::from(!passed)))
     }
 
@@ -210,12 +233,14 @@ impl InStream {
         if start != self.read {
             let link = ranges.records.take(ranges.quota).ok_or(Refused::Full { blocks: 0 })?;
             (ranges.records[link].start, ranges.records[link].end) = (start, end);
-            ranges.insert(&mut self.skips, link);
+            self.pieces += 1;
+            self.pieces -= ranges.insert(&mut self.skips, link);
         }
         if ahead32(start, self.base) > 0 {
             let link = ranges.records.take(ranges.quota).ok_or(Refused::Full { blocks: 0 })?;
             (ranges.records[link].start, ranges.records[link].end) = (start, end);
-            ranges.insert(&mut self.ahead, link);
+            self.pieces += 1;
+            self.pieces -= ranges.insert(&mut self.ahead, link);
             return Ok(false);
         }
         self.base_at.skip(pool, ahead32(end, self.base) as usize);
@@ -246,6 +271,7 @@ impl InStream {
             }
             self.skips = next;
             ranges.give(link);
+            self.pieces -= 1;
             let rest = ahead32(end, self.read);
             if rest > 0 {
                 self.consume(pool, blocks, rest as usize);
@@ -286,6 +312,7 @@ impl InStream {
             self.base = self.base.wrapping_add(more as u32);
             self.base_at.skip(pool, more as usize);
             ranges.give(link);
+            self.pieces -= 1;
         }
     }
 

@@ -19,8 +19,9 @@ impl Ranges<'_, '_> {
         self.records.give(self.quota, link);
     }
 
-    /// Puts the range of `link` into the sorted list at `first`, joined with those it touches.
-    pub(super) fn insert(&mut self, first: &mut Link, link: Link) {
+    /// Puts the range of `link` into the sorted list at `first`, joined with those it touches, and returns
+    /// with how many of them.
+    pub(super) fn insert(&mut self, first: &mut Link, link: Link) -> u16 {
         let (start, end) = (self.records[link].start, self.records[link].end);
         let mut before = Link::NONE;
         let mut at = *first;
@@ -49,9 +50,10 @@ impl Ranges<'_, '_> {
                 } else {
                     self.records[before].next = link;
                 }
-                return;
+                return 0;
             }
         };
+        let mut joined_count = 1;
         while let Some(next) = self.records[joined].next.some() {
             if ahead32(self.records[next].start, self.records[joined].end) > 0 {
                 break;
@@ -61,6 +63,8 @@ impl Ranges<'_, '_> {
             }
             self.records[joined].next = self.records[next].next;
             self.give(next);
+            joined_count += 1;
         }
+        joined_count
     }
 }

@@ -1,4 +1,4 @@
-use super::super::{Head, InStream, Refused};
+use super::super::{Head, InStream, PIECES_MAX, Refused};
 use super::*;
 use crate::credit::{GrantLimits, blocks_for};
 
@@ -302,4 +302,40 @@ fn what_is_no_message_is_bad() {
         });
         assert_eq!(head, expected, "{bytes:?}");
     }
+}
+
+#[test]
+fn a_stream_in_many_pieces_takes_only_what_comes_next() {
+    let mut memory = Memory::new(100, 64, 2_000);
+    let mut stream = InStream::new(0, 4_000);
+    memory.with(|pool, blocks, ranges| {
+        let promised = pool.promise(blocks, blocks_for(4_000, pool.block_len()));
+        assert!(promised);
+        let mut taken = 0;
+        for start in (1..3_999).step_by(2) {
+            match stream.check(pool, start, start + 1) {
+                Ok(_) => {
+                    assert_eq!(stream.write(pool, blocks, ranges, 1, start, b"x"), Ok(false));
+                    taken += 1;
+                }
+                Err(refused) => assert_eq!(refused, Refused::Crowded),
+            }
+        }
+        assert_eq!((taken, stream.pieces()), (PIECES_MAX, PIECES_MAX));
+        // The first gap of all, and with it the first of the pieces.
+        assert_eq!(stream.check(pool, 0, 1), Ok((0, 0)));
+        assert_eq!(stream.write(pool, blocks, ranges, 2, 0, b"x"), Ok(true));
+        assert_eq!((stream.base(), stream.pieces()), (2, PIECES_MAX - 1));
+        // One that fills the gaps between all the others.
+        let len = 2 * PIECES_MAX as usize;
+        assert_eq!(stream.check(pool, 3, len as u32), Ok((0, 1)));
+        let data = vec![7; len - 3];
+        assert_eq!(stream.write(pool, blocks, ranges, 3, 3, &data), Ok(false));
+        assert_eq!((stream.pieces(), ranges.records.ledger().in_use()), (1, 1));
+        // The same for what was given up.
+        let given_up = stream.void(pool, blocks, ranges, 4, 600, 700);
+        assert_eq!((given_up, stream.pieces()), (Ok(false), 3));
+        stream.clear(pool, blocks, ranges);
+        assert_eq!((stream.pieces(), ranges.records.ledger().in_use()), (0, 0));
+    });
 }
