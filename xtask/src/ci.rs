@@ -6,7 +6,7 @@ use crate::step::{Outcome, Report, can_run, run as run_command};
 use crate::toolchain::{
     BARE_TARGETS, CrossToolchain, cargo, installed, rustup_toolchain, target_folder,
 };
-use crate::{baremetal, top};
+use crate::{baremetal, fuzz, top};
 
 /// The crates that must build for a machine without an operating system, and whose features are
 /// swept.
@@ -37,6 +37,7 @@ pub(crate) fn run(report: &mut Report) {
     for target in FOREIGN_TARGETS {
         report.step(&format!("check {target}"), || foreign(target));
     }
+    fuzz::smoke(report);
     report.step("lock files", lock_files);
 }
 
@@ -50,7 +51,7 @@ fn format() -> Outcome {
     if !can_run("rustfmt") {
         return Outcome::Skipped("no rustfmt".into());
     }
-    all([top(), baremetal::folder()]
+    all([top(), baremetal::folder(), top().join("fuzz")]
         .iter()
         .map(|folder| run_command(cargo("fmt").args(["--all", "--check"]).current_dir(folder))))
 }
@@ -148,7 +149,7 @@ fn foreign(target: &str) -> Outcome {
 
 /// Whether building has left the committed lock files as they were.
 fn lock_files() -> Outcome {
-    let locks = ["Cargo.lock", "tests/baremetal/Cargo.lock"];
+    let locks = ["Cargo.lock", "fuzz/Cargo.lock", "tests/baremetal/Cargo.lock"];
     if !can_run("git") || !top().join(".git").exists() {
         return Outcome::Skipped("not a git checkout".into());
     }

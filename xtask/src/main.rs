@@ -10,6 +10,7 @@ mod ci;
 mod elf;
 mod firmware;
 mod fresh_clone;
+mod fuzz;
 mod mutants;
 mod sizes;
 mod soak;
@@ -34,6 +35,7 @@ const CHORES: &[Chore] = &[
     ("sizes", "flash and RAM of the bare-metal binaries", sizes::run),
     ("callgrind", "instructions on the hot path, of one workload or all", callgrind::run),
     ("soak", "random worlds under the models: [--datagrams N] [--seed S]", soak::run),
+    ("fuzz", "all targets or some: [TARGET]... [--minutes N] [--mutants]", fuzz::run),
     ("mutants", "builds that are wrong on purpose: their tests must fail; [NAME]", mutants::run),
     ("trace", "record the committed trace anew", trace::run),
     ("demos", "the demonstration with 20 % loss, 20 s, 20 seeds", soak::demos),
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
 
 /// Whether a chore reads the rest of the command line itself.
 fn takes_arguments(chore: &str) -> bool {
-    matches!(chore, "callgrind" | "mutants" | "soak")
+    matches!(chore, "callgrind" | "fuzz" | "mutants" | "soak")
 }
 
 /// The top of the checkout that cargo runs us for. (The one we were compiled in may be another, where

@@ -15,17 +15,13 @@ pub enum Kind {
     Tight,
     /// Arrays with the limits of [`Self::Twin`].
     Fixed,
-    /// A heap with the limits of [`Self::Fixed`], up to which it grows: from outside the two cannot be told apart.
+    /// A heap of the shape of [`Self::Fixed`]: from outside the two cannot be told apart.
     Twin,
     /// Arrays of a few kilobytes, one channel.
     Small,
 }
 
-const PEERS: usize = 3;
-const CHANNELS: usize = 3;
-const RECORDS: usize = 200;
-const BLOCKS: usize = 400;
-const BLOCK_LEN: usize = 128;
+type Arrays = Fixed<3, 3, 200, 400, 128>;
 
 impl Kind {
     /// All of them, the tightest first.
@@ -86,14 +82,12 @@ impl Kind {
                 bytes: 120_000,
                 block_len: 96,
             })),
-            Self::Fixed => Box::new(Fixed::<PEERS, CHANNELS, RECORDS, BLOCKS, BLOCK_LEN>::new()),
-            Self::Twin => Box::new(Heap::new(Limits {
-                peers: PEERS as _,
-                channels: CHANNELS as _,
-                records: RECORDS as _,
-                bytes: (BLOCKS * BLOCK_LEN) as _,
-                block_len: BLOCK_LEN as _,
-            })),
+            Self::Fixed => Box::new(Arrays::new()),
+            // With a place for every record and reply that the arrays have, and no others.
+            Self::Twin => match Heap::of_shape(&Arrays::new().parts().shape()) {
+                Some(heap) => Box::new(heap),
+                None => unreachable!("arrays of any shape can lie on a heap"),
+            },
             Self::Small => Box::new(Fixed::<2, 1, 48, 64, 128>::new()),
         })
     }

@@ -25,8 +25,6 @@ pub struct Setup {
     /// Whether a third peer has a session with the right side, and sends there what is forged. Whatever it does, the
     /// promises to the other two hold.
     pub rogue: bool,
-    /// Whether each datagram that arrives is answered before the next one does.
-    pub prompt: bool,
     /// Whether the run begins with a session, so that few operations are wasted on strangers.
     pub connected: bool,
     /// What all luck of the endpoints follows from.
@@ -83,7 +81,6 @@ impl<'a> Arbitrary<'a> for Setup {
             configs: [left.1, right.1],
             on_path: how & 3 == 3,
             rogue: how & 0x63 == 0x20,
-            prompt: false,
             connected: how & 0x1C != 0x1C,
             seed: 0,
         })
@@ -172,7 +169,7 @@ pub fn check_twins(data: &[u8]) {
             ..kind.config()
         });
         let (kinds, seed) = ([kind; 2], digest(data));
-        let setup = Setup { kinds, configs, seed, prompt: true, ..setup };
+        let setup = Setup { kinds, configs, seed, ..setup };
         let subjects = Side::BOTH.map(|side| Box::new(setup.endpoint(side)) as Box<dyn Subject>);
         let report =
             run_in(&setup, subjects, &mut Unstructured::new(ops), &mut crate::Counted::default());

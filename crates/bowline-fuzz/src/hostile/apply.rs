@@ -41,12 +41,7 @@ impl Hostile<'_> {
             Op::Run(span, delay) => self.run(*span, *delay)?,
             Op::Suspend(side, away) => self.suspend(*side, *away),
             Op::Flush(side) => self.flush(*side)?,
-            other => {
-                self.meddle(other);
-                if self.prompt {
-                    Side::BOTH.into_iter().try_for_each(|side| self.flush(side))?;
-                }
-            }
+            other => self.meddle(other),
         }
         Side::BOTH.into_iter().try_for_each(|side| self.attend(side))
     }
@@ -55,7 +50,6 @@ impl Hostile<'_> {
     fn meddle(&mut self, op: &Op) {
         match op {
             Op::Deliver(to, which) => self.deliver(*to, *which),
-            Op::DeliverAll(to) if self.prompt => self.deliver(*to, 0),
             Op::DeliverAll(to) => (0..self.link.count(*to)).for_each(|_| self.deliver(*to, 0)),
             Op::Drop(to, which) => drop(self.link.take(*to, usize::from(*which))),
             Op::DropAll(to) => self.link.clear(*to),

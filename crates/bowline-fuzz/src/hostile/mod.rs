@@ -75,9 +75,6 @@ pub struct Hostile<'g> {
     /// The sessions that the right side has with it.
     rogues: BTreeSet<PeerId>,
     on_path: bool,
-    /// Whether both sides put out answers as soon as there are any: those to strangers wait in queues whose length is
-    /// no one's choice.
-    prompt: bool,
     /// Whether what is damaged on the way is found out.
     checked: bool,
     tainted: bool,
@@ -123,7 +120,6 @@ impl<'g> Hostile<'g> {
             rogue: setup.rogue.then(|| Rogue::new(Address::from(socket([3, 3, 3, 3])))),
             rogues: BTreeSet::new(),
             on_path: setup.on_path,
-            prompt: setup.prompt,
             checked: setup.configs.iter().any(|config| config.integrity == Integrity::Crc32),
             tainted: false,
             report: Report::default(),
