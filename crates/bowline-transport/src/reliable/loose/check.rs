@@ -124,6 +124,11 @@ impl LooseStream {
         open.wrapping_sub(start) + Spans::settled(records, from, open, end)
     }
 
+    /// Whether any byte of it is settled.
+    pub(super) fn any_settled(&self, records: &Slots<'_, Record>, arrival: &Arrival<'_>) -> bool {
+        self.settled(records, &mut self.spans.first(), arrival.offset, arrival.end()) > 0
+    }
+
     /// Whether these are messages, each settled as a whole or not at all. How many keys there are to
     /// note.
     pub(super) fn check_messages(

@@ -27,7 +27,7 @@ impl LooseStream {
         if self.has_arrived(ranges.records, start, end) {
             return Ok(Taken::default());
         }
-        if arrival.back.is_none() {
+        if arrival.back.is_none() && self.any_settled(ranges.records, arrival) {
             self.check_messages(ranges.records, arrival, len_max)?;
         }
         if !self.bytes.reach(pool, blocks, end) {
