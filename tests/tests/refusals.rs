@@ -75,7 +75,6 @@ fn run(kind: Kind, seed: u64, refused: Range<u64>) -> (Report, u64) {
         on_path: false,
         rogue: false,
         connected: false,
-        prompt: false,
         seed,
     };
     let subjects = Side::BOTH.map(|side| -> Box<dyn Subject> {
