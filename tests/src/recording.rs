@@ -71,6 +71,7 @@ trait Voice: Messages {
     fn connect(&mut self, now: Instant, to: Address, payload: &[u8]);
     fn answer(&mut self, now: Instant, peer: PeerId, yes: bool);
     fn finish(&mut self, now: Instant, peer: PeerId);
+    fn take_answer(&mut self);
 }
 
 impl Voice for Endpoint<Heap> {
@@ -84,6 +85,10 @@ impl Voice for Endpoint<Heap> {
 
     fn finish(&mut self, now: Instant, peer: PeerId) {
         let _ = self.finish(now, peer, CloseReason(1));
+    }
+
+    fn take_answer(&mut self) {
+        let _ = self.take_answer();
     }
 }
 
@@ -101,6 +106,10 @@ impl Voice for Recorded<'_> {
 
     fn finish(&mut self, now: Instant, peer: PeerId) {
         let _ = self.finish(now, peer, CloseReason(1));
+    }
+
+    fn take_answer(&mut self) {
+        let _ = self.take_answer();
     }
 }
 
@@ -364,6 +373,7 @@ impl Player {
                     self.peers.retain(|other| *other != peer);
                     self.unread.retain(|other| *other != peer);
                 }
+                Event::Answered => voice.take_answer(),
                 _ => {}
             }
         }

@@ -6,12 +6,18 @@ use crate::step::{Outcome, Report, can_run, run as run_command};
 use crate::toolchain::{
     BARE_TARGETS, CrossToolchain, cargo, installed, rustup_toolchain, target_folder,
 };
-use crate::{baremetal, fuzz, top};
+use crate::{baremetal, firmware, fuzz, top};
 
 /// The crates that must build for a machine without an operating system, and whose features are
 /// swept.
-const PROTOCOL_CRATES: [&str; 5] =
-    ["bowline-core", "bowline-wire", "bowline-transport", "bowline-crypto", "bowline-native"];
+const PROTOCOL_CRATES: [&str; 6] = [
+    "bowline-core",
+    "bowline-wire",
+    "bowline-transport",
+    "bowline-crypto",
+    "bowline-native",
+    "bowline-trace",
+];
 
 /// Other people's operating systems, for which the workspace must at least be well typed.
 const FOREIGN_TARGETS: [&str; 2] = ["x86_64-pc-windows-gnu", "aarch64-apple-darwin"];
@@ -33,6 +39,7 @@ pub(crate) fn run(report: &mut Report) {
         report.step(&format!("libraries for {target}"), || bare_libraries(target));
     }
     baremetal::run(report);
+    firmware::run(report);
     report.step(&format!("Rust {RUST_MIN}"), oldest_compiler);
     for target in FOREIGN_TARGETS {
         report.step(&format!("check {target}"), || foreign(target));
@@ -51,7 +58,7 @@ fn format() -> Outcome {
     if !can_run("rustfmt") {
         return Outcome::Skipped("no rustfmt".into());
     }
-    all([top(), baremetal::folder(), top().join("fuzz")]
+    all([top(), baremetal::folder(), firmware::folder(), top().join("fuzz")]
         .iter()
         .map(|folder| run_command(cargo("fmt").args(["--all", "--check"]).current_dir(folder))))
 }
@@ -65,14 +72,16 @@ fn clippy() -> Outcome {
     run_command(&mut workspace)
 }
 
-/// The package outside the workspace, which only compiles for targets without a system.
+/// The packages outside the workspace, which only compile for targets without a system.
 fn bare_clippy() -> Outcome {
     let [target, ..] = BARE_TARGETS;
     if !can_run("cargo-clippy") || !installed(target) {
         return Outcome::Skipped(format!("no clippy, or no core library for {target}"));
     }
-    let mut command = baremetal::cargo(CrossToolchain::Installed, "clippy", target);
-    run_command(command.args(["--", "-D", "warnings"]))
+    all([baremetal::cargo, firmware::cargo].map(|cargo| {
+        let mut command = cargo(CrossToolchain::Installed, "clippy", target);
+        run_command(command.args(["--", "-D", "warnings"]))
+    }))
 }
 
 /// Builds `name` with no feature, with each alone, and with all.
@@ -149,7 +158,12 @@ fn foreign(target: &str) -> Outcome {
 
 /// Whether building has left the committed lock files as they were.
 fn lock_files() -> Outcome {
-    let locks = ["Cargo.lock", "fuzz/Cargo.lock", "tests/baremetal/Cargo.lock"];
+    let locks = [
+        "Cargo.lock",
+        "fuzz/Cargo.lock",
+        "tests/baremetal/Cargo.lock",
+        "tests/firmware/Cargo.lock",
+    ];
     if !can_run("git") || !top().join(".git").exists() {
         return Outcome::Skipped("not a git checkout".into());
     }
