@@ -140,8 +140,13 @@ fn bulk_of_lower_priority_adds_at_most_a_datagram_before_a_head() {
         classes.push(Class { priority: 4, weight: 1, ..CLASS });
         let mut lanes = lanes(6, mode, 3_000);
         lanes.iter_mut().zip(MODES).for_each(|(lane, mode)| lane.mode = mode);
-        for (loss, len) in [(0, 20), (0, 1_000), (0, 20_000), (10, 20), (10, 1_100)] {
-            let mut backlog = Backlog::new(6, plan(&classes), lanes.clone(), LINK);
+        let kinds = [(0, 20, 30_000), (0, 1_000, 30_000), (0, 20_000, 30_000)];
+        let narrow = [(0, 20, 2_400), (0, 3_000, 2_400)];
+        let lossy = [(10, 20, 30_000), (10, 1_100, 30_000), (10, 1_100, 4_000)];
+        for (loss, len, window) in kinds.into_iter().chain(narrow).chain(lossy) {
+            let mut plan = plan(&classes);
+            plan.config.in_flight_max = window;
+            let mut backlog = Backlog::new(6, plan, lanes.clone(), LINK);
             backlog.stage.net.set_link(0, 1, LINK.with_loss(loss * PERCENT));
             let most = most_before_a_head(backlog, len);
             assert!(most <= 1, "{mode}, {len} bytes, {loss} % lost: {most} datagrams before it");
