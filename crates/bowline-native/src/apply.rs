@@ -45,7 +45,7 @@ impl Peer {
                     let Some(link) = memory.table.find(self.row, channel, mode_of(stream)) else {
                         continue;
                     };
-                    moved |= self.on_void(memory, context, number, link, offset, len);
+                    moved |= self.on_void(memory, number, link, offset, len);
                 }
                 Frame::Loose { channel, latest, offset, back, data } => {
                     let stream = if latest { Stream::Latest } else { Stream::Unordered };
@@ -183,20 +183,20 @@ impl Peer {
         moved
     }
 
-    /// Returns whether more of the stream counts as arrived in order.
+    /// Returns whether more of the stream counts as arrived in order, or was read.
     fn on_void(
         &mut self,
         memory: &mut Memory<'_>,
-        context: &Context,
         number: u64,
         link: Link,
         start: u32,
         len: u32,
     ) -> bool {
-        if self.held == (Held::Stream { domain: link })
-            || self.held == (Held::Loose { domain: link })
-        {
-            self.release_held(memory, context);
+        let held = self.held == (Held::Stream { domain: link })
+            || self.held == (Held::Loose { domain: link });
+        if held {
+            // What was read was not given up. Credit for it must wait like all other.
+            self.give_back_held(memory);
         }
         let domain = &mut memory.domains[link];
         let ranges = &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
@@ -216,7 +216,7 @@ impl Peer {
             Lane::Unreliable { .. } | Lane::Ordered { .. } => false,
         };
         domain.moved |= moved;
-        moved
+        moved || held
     }
 
     /// Returns whether there are more messages to be read, or more credit is to be given.
@@ -254,10 +254,10 @@ impl Peer {
         body: &[u8],
     ) {
         for frame in frames(body) {
-            let (channel, stream, passed) = match frame {
+            let (channel, stream, void) = match frame {
                 Ok(Frame::Reliable { channel, .. }) => (channel, Stream::Reliable, false),
-                Ok(Frame::Loose { channel, latest: true, .. }) => (channel, Stream::Latest, true),
-                Ok(Frame::Loose { channel, .. }) => (channel, Stream::Unordered, true),
+                Ok(Frame::Loose { channel, latest: true, .. }) => (channel, Stream::Latest, false),
+                Ok(Frame::Loose { channel, .. }) => (channel, Stream::Unordered, false),
                 Ok(Frame::Void { stream, channel, .. }) => (channel, stream, true),
                 _ => continue,
             };
@@ -271,7 +271,7 @@ impl Peer {
                 self.on_stream_moved(memory, context, now, link);
             }
             // Whichever frame of the packet moved the stream, what a VOID passed over makes room.
-            if passed && (moved || stream == Stream::Reliable) {
+            if void || moved && stream.is_loose() {
                 self.grant(memory, context, now, link);
             }
             if ready && !self.note(memory, Note::Loose { domain: link }) {
@@ -295,6 +295,10 @@ impl Peer {
             if !stream.may_be_complete() {
                 return;
             }
+            // Given up behind a message that was read since.
+            let (records, quota) = (&mut memory.records, &mut self.receive_records);
+            let ranges = &mut Ranges { records, quota };
+            stream.pass(&mut memory.pool, &mut self.stream_blocks, ranges);
             match stream.head(&memory.pool, &memory.records, upto, context.config.reliable_max) {
                 Head::Message { .. } => {}
                 Head::Partial => return self.grant(memory, context, now, link),

@@ -292,35 +292,47 @@ impl Peer {
         Some(found)
     }
 
-    /// Gives back what the application has read, the last message included.
+    /// Gives back what the application has read, the last message included, and more credit for it.
     pub(crate) fn release_held(&mut self, memory: &mut Memory<'_>, context: &Context) {
-        let taken = core::mem::replace(&mut self.run, ReadRun::NONE).taken;
+        if let Some(link) = self.give_back_held(memory)
+            && matches!(self.phase, Phase::Open)
+        {
+            self.grant(memory, context, context.now, link);
+        }
+    }
+
+    /// Gives back what the application has read, and tells the stream that it was of.
+    pub(crate) fn give_back_held(&mut self, memory: &mut Memory<'_>) -> Option<Link> {
+        let taken = core::mem::replace(&mut self.run, ReadRun::NONE).taken as usize;
+        let (pool, blocks) = (&mut memory.pool, &mut self.stream_blocks);
         match core::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Nothing => {}
+            Held::Nothing => None,
             Held::Inbox => {
-                self.inbox.consume(&mut memory.pool, &mut self.inbox_blocks, taken as usize);
+                self.inbox.consume(pool, &mut self.inbox_blocks, taken);
                 if let Some(note) = self.notes.head.some() {
                     let left = &mut memory.records[note].end;
-                    *left = left.saturating_sub(taken);
+                    *left = left.saturating_sub(taken as u32);
                 }
+                None
             }
-            Held::Assembly { link } => self.release_assembly(memory, link),
+            Held::Assembly { link } => {
+                self.release_assembly(memory, link);
+                None
+            }
             Held::Loose { domain: link } => {
-                let Lane::Loose { stream, .. } = &mut memory.domains[link].lane else { return };
-                let ranges =
-                    &mut Ranges { records: &mut memory.records, quota: &mut self.receive_records };
-                let (pool, blocks) = (&mut memory.pool, &mut self.stream_blocks);
-                stream.consume(pool, blocks, ranges, taken as usize);
-                if matches!(self.phase, Phase::Open) {
-                    self.grant(memory, context, context.now, link);
-                }
+                let Lane::Loose { stream, .. } = &mut memory.domains[link].lane else {
+                    return None;
+                };
+                let (records, quota) = (&mut memory.records, &mut self.receive_records);
+                stream.consume(pool, blocks, &mut Ranges { records, quota }, taken);
+                Some(link)
             }
             Held::Stream { domain: link } => {
-                let Lane::Reliable { stream, .. } = &mut memory.domains[link].lane else { return };
-                stream.consume(&mut memory.pool, &mut self.stream_blocks, taken as usize);
-                if matches!(self.phase, Phase::Open) {
-                    self.grant(memory, context, context.now, link);
-                }
+                let Lane::Reliable { stream, .. } = &mut memory.domains[link].lane else {
+                    return None;
+                };
+                stream.consume(pool, blocks, taken);
+                Some(link)
             }
         }
     }
