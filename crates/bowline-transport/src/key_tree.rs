@@ -123,6 +123,19 @@ impl KeyTree {
             }
         }
     }
+
+    /// All that is in it.
+    #[cfg(test)]
+    pub(crate) fn links(&self, records: &Slots<'_, Record>) -> alloc::vec::Vec<Link> {
+        let mut links = alloc::vec::Vec::from_iter(self.root.some());
+        let mut count = 0;
+        while let Some(&link) = links.get(count) {
+            let Record { domain, more, .. } = records[link];
+            links.extend([domain, more].into_iter().filter_map(Link::some));
+            count += 1;
+        }
+        links
+    }
 }
 
 /// A record below, if there is one.
@@ -184,6 +197,7 @@ mod tests {
                     prop_assert_eq!(tree.find(&records, key), Some(link));
                 }
                 prop_assert_eq!(quota.held() as usize, model.len());
+                prop_assert_eq!(tree.links(&records).len(), model.len());
                 prop_assert_eq!(tree.is_empty(), model.is_empty());
                 prop_assert!(depth(&records, tree.root) <= 33);
             }
