@@ -14,5 +14,17 @@ pub use self::loose::LooseStream;
 pub use self::out_stream::{Cut, OutStream, Piece};
 pub use self::ranges::Ranges;
 
+use bowline_core::serial::ahead32;
+
+/// Which of two offsets lies further on.
+const fn later(a: u32, b: u32) -> u32 {
+    if ahead32(a, b) > 0 { a } else { b }
+}
+
+/// Which of two offsets lies less far on.
+const fn earlier(a: u32, b: u32) -> u32 {
+    if ahead32(a, b) < 0 { a } else { b }
+}
+
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use self::bytes::Bytes;
 pub use self::check::{Needs, Unfit};
 use self::keys::Keys;
 use self::spans::Spans;
-use super::Ranges;
+use super::{Ranges, later};
 use crate::credit::{Grant, GrantLimits, ReceiveCredit};
 use crate::record::Record;
 use crate::run::Cursor;
@@ -306,10 +306,6 @@ impl LooseStream {
 #[cfg(test)]
 pub(super) fn is_partial(span: &Record) -> bool {
     spans::is_partial(span)
-}
-
-fn later(a: u32, b: u32) -> u32 {
-    if ahead32(a, b) > 0 { a } else { b }
 }
 
 /// What is told in a span begins `len` bytes further on.

@@ -3,8 +3,8 @@
 use bowline_core::serial::ahead32;
 use bowline_core::{Link, Pool, Quota, Slots};
 
-use super::Ranges;
 use super::extent::Extent;
+use super::{Ranges, earlier, later};
 use crate::credit::SendCredit;
 use crate::record::Record;
 use crate::run::{Cursor, Run};
@@ -154,12 +154,8 @@ impl OutStream {
         if let Some((start, end)) = self.tickets.first_due(ranges.records) {
             return Some(self.void(start, end));
         }
-        while let Some(lost) = self.lost.some() {
-            if let Some(piece) = self.still_lost(ranges, lost) {
-                return Some(piece);
-            }
-            self.lost = ranges.records[lost].next;
-            ranges.give(lost);
+        if let Some(piece) = self.peek_lost(ranges) {
+            return Some(piece);
         }
         let len = self.end.wrapping_sub(self.sent).min(self.credit.left(self.sent));
         if len == 0 {
@@ -191,49 +187,58 @@ impl OutStream {
     /// Takes out the first lost range that is still wanted, to send it in a packet that has no other
     /// record than this one.
     pub fn take_lost(&mut self, ranges: &mut Ranges<'_, '_>) -> Option<Link> {
-        let piece = self.peek(ranges)?;
-        let lost = self.lost.some().filter(|_| piece.again && !piece.void)?;
+        self.peek_lost(ranges)?;
+        let lost = self.lost.some()?;
         self.lost = ranges.records[lost].next;
         Some(lost)
     }
 
-    /// The part of a lost range that nobody acknowledged after all.
-    fn still_lost(&self, ranges: &mut Ranges<'_, '_>, lost: Link) -> Option<Piece> {
-        let record = &ranges.records[lost];
-        let (mut start, mut end) = (record.start, record.end);
-        if ahead32(self.base, start) > 0 {
-            start = self.base;
-        }
-        let mut at = self.acked;
-        while let Some(acked) = at.some() {
-            let acked = &ranges.records[acked];
-            if ahead32(acked.start, start) <= 0 {
-                if ahead32(acked.end, start) > 0 {
-                    start = acked.end;
-                }
-            } else {
-                if ahead32(acked.start, end) < 0 {
-                    end = acked.start;
-                }
-                break;
+    /// What was lost first and is still wanted, at the beginning of the first lost range. Ranges of which
+    /// nothing is wanted are given back.
+    fn peek_lost(&mut self, ranges: &mut Ranges<'_, '_>) -> Option<Piece> {
+        while let Some(lost) = self.lost.some() {
+            let Record { start, end, next, .. } = ranges.records[lost];
+            let (start, len) = self.still_lost(ranges, start, end);
+            if len > 0 {
+                ranges.records[lost].start = start;
+                return Some(Piece { start, len, again: true, void: false });
             }
-            at = acked.next;
+            self.lost = next;
+            ranges.give(lost);
         }
-        if ahead32(end, start) > 0
-            && let Some((_, void)) = self.tickets.void_at(ranges.records, start, self.sent)
-        {
-            ranges.records[lost].start = void;
-            return self.still_lost(ranges, lost);
+        None
+    }
+
+    /// The first part of `start..end` that nobody acknowledged after all, and that was not given up: where it
+    /// begins, and its length.
+    fn still_lost(&self, ranges: &Ranges<'_, '_>, start: u32, end: u32) -> (u32, u32) {
+        let (records, mut at) = (&ranges.records, self.acked);
+        let mut start = later(start, self.base);
+        loop {
+            let mut upto = end;
+            while let Some(acked) = at.some() {
+                let acked = &records[acked];
+                if ahead32(acked.start, start) > 0 {
+                    upto = earlier(acked.start, end);
+                    break;
+                }
+                start = later(start, acked.end);
+                at = acked.next;
+            }
+            if ahead32(upto, start) <= 0 {
+                return (end, 0);
+            }
+            let Some((_, void)) = self.tickets.void_at(records, start, self.sent) else {
+                return (start, self.alive(ranges, start, upto));
+            };
+            start = void;
         }
-        ranges.records[lost].start = start;
-        let len = if ahead32(end, start) > 0 { self.alive(ranges, start, end) } else { 0 };
-        (len > 0).then_some(Piece { start, len, again: true, void: false })
     }
 
     /// What is to be sent again of `start..end`, which may have been lost: a part of it that is not
     /// acknowledged in order, or that it was given up.
     pub fn again(&self, ranges: &Ranges<'_, '_>, start: u32, end: u32) -> Option<Piece> {
-        let start = if ahead32(self.base, start) > 0 { self.base } else { start };
+        let start = later(start, self.base);
         if ahead32(end, start) <= 0 {
             return None;
         }
@@ -303,11 +308,13 @@ impl OutStream {
 
     /// The place of the byte at `offset`, which is not given back yet.
     fn place(&self, pool: &Pool<'_>, offset: u32) -> Cursor {
-        if offset == self.sent {
-            return self.cursor.or_front(&self.run);
-        }
-        let mut at = self.run.front();
-        at.skip(pool, ahead32(offset, self.base).max(0) as usize);
+        let beyond = ahead32(offset, self.sent);
+        let (mut at, len) = if beyond >= 0 {
+            (self.cursor.or_front(&self.run), beyond)
+        } else {
+            (self.run.front(), ahead32(offset, self.base))
+        };
+        at.skip(pool, len.max(0) as usize);
         at
     }
 

@@ -1,7 +1,10 @@
 use alloc::collections::BTreeSet;
 
+use bowline_core::{Instant, Outcome};
+
 use super::super::{OutStream, Piece};
 use super::*;
+use crate::tickets::{Ends, Outcomes, Request};
 
 /// A sender, and what is known of each byte; all offsets count from `initial`.
 struct World {
@@ -280,4 +283,71 @@ fn bytes_that_were_acknowledged_after_all_are_not_sent_again() {
     assert_eq!(world.memory.range(*world.in_flight.last().unwrap()), (15, 20));
     world.send(100);
     assert_eq!(world.in_flight.len(), 4);
+}
+
+/// A stream of messages of ten bytes, all with a ticket, all sent with a record each.
+fn sent_in_tens(count: u32) -> (World, Vec<Link>, Outcomes, Quota) {
+    let (mut world, mut tickets) = (World::new(0, 1_000), Vec::new());
+    let request = Request { tag: None, deadline: Instant::MAX, key: 0 };
+    let mut quota = Quota::NONE;
+    for n in 0..count {
+        world.append(10);
+        let out = &mut world.out;
+        tickets.push(world.memory.with(|_, _, ranges| {
+            let link = ranges.records.take(&mut quota).unwrap();
+            out.tickets().push(ranges.records, link, &request, 10 * n, 10 * n + 10);
+            link
+        }));
+    }
+    (0..count).for_each(|_| world.send(10));
+    (world, tickets, Outcomes::NONE, quota)
+}
+
+fn give_up(world: &mut World, tickets: &[Link], outcomes: &mut Outcomes, quota: &mut Quota) {
+    let out = &mut world.out;
+    world.memory.with(|_, _, ranges| {
+        let (ends, sent) = (&mut Ends::new(quota, outcomes), out.sent());
+        for &ticket in tickets {
+            out.tickets().give_up(ranges.records, ends, ticket, Outcome::Cancelled, sent);
+        }
+    });
+}
+
+#[test]
+fn what_was_lost_can_be_taken_though_something_else_was_given_up() {
+    let (mut world, tickets, mut outcomes, mut quota) = sent_in_tens(4);
+    let lost = core::mem::take(&mut world.in_flight);
+    lost.iter().for_each(|&link| world.lose(link));
+    give_up(&mut world, &[tickets[0], tickets[2]], &mut outcomes, &mut quota);
+    let out = &mut world.out;
+    let void = Piece { start: 0, len: 10, again: false, void: true };
+    assert_eq!(world.memory.with(|_, _, ranges| out.peek(ranges)), Some(void));
+    let taken = world.memory.with(|_, _, ranges| out.take_lost(ranges)).unwrap();
+    assert_eq!(world.memory.range(taken).0, 10);
+}
+
+#[test]
+fn of_a_lost_range_comes_what_was_neither_acknowledged_nor_given_up() {
+    const COUNT: u32 = 30;
+    let (mut world, tickets, mut outcomes, mut quota) = sent_in_tens(COUNT);
+    // Of three messages one is acknowledged, one given up, one lost.
+    let sent = core::mem::take(&mut world.in_flight);
+    let of = |remainder| (1..COUNT as usize).filter(move |n| n % 3 == remainder);
+    give_up(&mut world, &of(1).map(|n| tickets[n]).collect::<Vec<_>>(), &mut outcomes, &mut quota);
+    of(0).for_each(|n| world.ack(sent[n]));
+    of(1).chain(of(2)).for_each(|n| world.lose(sent[n]));
+    let mut pieces = Vec::new();
+    let out = &mut world.out;
+    world.memory.with(|pool, _, ranges| {
+        while let Some(piece) = out.peek(ranges) {
+            if piece.void {
+                out.take_void(pool, ranges.records, piece);
+            } else {
+                assert!(piece.again);
+                out.take(pool, ranges, piece, &mut vec![0; piece.len as usize]);
+                pieces.push((piece.start, piece.len));
+            }
+        }
+    });
+    assert_eq!(pieces, of(2).map(|n| (10 * n as u32, 10)).collect::<Vec<_>>());
 }
