@@ -60,9 +60,10 @@ impl Peer {
                 return self.write_frames(memory, now, packet);
             };
             // From now on it is this packet that answers for the range.
-            let Record { domain, start, end, .. } = memory.records[first];
+            let Record { domain, start, end, flags, .. } = memory.records[first];
             let record = &mut memory.records[fresh];
             (record.domain, record.start, record.end) = (domain, start, end);
+            record.flags = flags & Record::VOID;
             memory.records[first].domain = Link::NONE;
             return self.write_range(memory, now, packet, fresh);
         }
@@ -135,6 +136,10 @@ impl Peer {
             return self.write_ping(now, packet);
         };
         let ranges = &mut Ranges { records: &mut memory.records, quota: &mut self.send_records };
+        if old.flags & Record::VOID != 0 {
+            // This packet may not tell of all of it.
+            out.tickets().on_void_lost(ranges.records, old.start, old.end);
+        }
         let Some(piece) = out.again(ranges, old.start, old.end) else {
             return self.write_ping(now, packet);
         };
