@@ -17,6 +17,8 @@ pub enum Attack {
     BeginsAndNeverEnds,
     /// Sends every second byte of every stream.
     LeavesGaps,
+    /// Sends messages of the loose modes, each with a key of its own, and leaves gaps between them.
+    Scatters,
     /// Sends the same datagram again and again.
     Repeats,
     /// Sends the same bytes of a stream again and again, in packets that are new.
@@ -49,9 +51,10 @@ pub enum Attack {
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::BeginsAndNeverEnds,
         Self::LeavesGaps,
+        Self::Scatters,
         Self::Repeats,
         Self::RepeatsBytes,
         Self::AcknowledgesLies,
@@ -185,6 +188,18 @@ impl Attacker {
                 let start = 1 + 2 * ((round * 80 + frame) % (theirs.credit / 2).max(1));
                 Some(stream(start.min(theirs.credit - 1), b"x"))
             }),
+            Attack::Scatters if theirs.loose_credit > 0 => rogue.packet(AckForm::None, |w| {
+                (0..60).try_for_each(|frame| {
+                    let number = round * 60 + frame;
+                    let place = number % ((1 << theirs.loose_credit) / 8);
+                    // A message of a key and one byte more.
+                    let [a, b, c, d] = number.to_be_bytes();
+                    let (latest, offset) = (frame % 2 == 0, initial + 1 + place * 8);
+                    let data = &[5, a, b, c, d, 7];
+                    Frame::Loose { channel, latest, offset, back: None, data }.emit(false, w)
+                })
+            }),
+            Attack::Scatters => one(rogue, &Frame::Ping),
             Attack::Repeats => many(rogue, |_| {
                 Some(Frame::Unreliable { channel: 0, ordered: false, messages: b"\x03abc" })
             }),
@@ -267,6 +282,7 @@ impl Machine for Attacker {
         match Handshake::parse(datagram) {
             Ok(Handshake::Challenge { client_half: half, cookie }) if half == client_half => {
                 let mut parameters = Rogue::PARAMETERS;
+                parameters.loose_credit = 12;
                 if self.attack == Attack::IsNarrow {
                     (parameters.datagram_max, parameters.credit) = (64, 8);
                 }

@@ -1,9 +1,11 @@
 //! Clients that talk to each other through one server, and whoever else it has let in.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use core::ops::Range;
 
 use bowline_core::{
-    ChannelId, Duration, Event, Instant, Machine, Messages, Mode, Outgoing, PeerId, SendError,
+    ChannelId, DisconnectReason, Duration, Event, Instant, Machine, Messages, Mode, Outgoing,
+    PeerId, SendError,
 };
 use bowline_crypto::SipHash;
 use bowline_native::Endpoint;
@@ -26,6 +28,10 @@ pub struct Plan<'a> {
     pub attacks: &'a [Attack],
     /// Whether the server's application reads what the others say.
     pub heeds: bool,
+    /// Whether one of the clients comes only when the others have been at it for a while.
+    pub late: bool,
+    /// Longest message in a mode that does not resend, in bytes.
+    pub longest: usize,
     /// For how long.
     pub span: Duration,
 }
@@ -35,20 +41,18 @@ pub struct Plan<'a> {
 pub struct Report {
     /// How long each message took from client to client, shortest first; by mode.
     pub latencies: BTreeMap<Mode, Vec<Duration>>,
-    /// How many messages clients sent, times those they were for.
-    pub sent: u64,
+    /// How many messages the server passed on.
+    pub passed: u64,
     /// How often there was no room for a message to or from a client.
     pub full: u64,
     /// Datagrams that the server sent to clients.
     pub datagrams: u64,
-    /// Clients that lost their session.
-    pub ended: u64,
     /// How often others were let in.
     pub intruders: u32,
     /// How often others were shown out for what they did.
     pub shown_out: u64,
     /// Reliable messages that never arrived.
-    pub missing: u64,
+    pub missing: i64,
 }
 
 /// Between client and server.
@@ -68,7 +72,10 @@ const STRIKES: u32 = 5;
 struct Client {
     endpoint: Endpoint<Memory>,
     server: Option<PeerId>,
-    sent: u64,
+    is_open: bool,
+    /// Reliable messages.
+    sent: i64,
+    talks: usize,
 }
 
 struct Room {
@@ -80,6 +87,8 @@ struct Room {
     known: BTreeMap<PeerId, usize>,
     strangers: Vec<PeerId>,
     waiting: Vec<VecDeque<(Mode, Vec<u8>)>>,
+    /// Reliable messages passed on, less those that were for that.
+    to_come: i64,
     report: Report,
 }
 
@@ -90,13 +99,21 @@ struct Room {
 /// If an endpoint cannot be driven, or a client is not let in.
 pub fn run(plan: &Plan<'_>) -> Report {
     let mut room = Room::new(plan);
-    room.seat();
-    let end = room.net.now() + plan.span;
-    let mut turn = 0;
-    while room.net.now() < end {
-        room.turn(turn, plan.heeds);
-        turn += 1;
+    let early = plan.clients - usize::from(plan.late);
+    room.call(0..early);
+    (0..500).for_each(|_| {
+        room.drive();
+        room.hear(plan);
+    });
+    assert_eq!(room.known.len(), early, "all are seated");
+    let turns = plan.span.as_micros() / TURN.as_micros();
+    for turn in 0..turns {
+        if turn == turns / 2 {
+            room.call(early..plan.clients);
+        }
+        room.turn(turn, plan);
     }
+    assert_eq!(room.known.len(), plan.clients, "all stayed");
     room.close(plan)
 }
 
@@ -112,7 +129,13 @@ impl Room {
         let server = endpoint(&plan.server);
         let client = NodePlan::new(Kind::Heap);
         let clients = (0..plan.clients)
-            .map(|_| Client { endpoint: endpoint(&client), server: None, sent: 0 })
+            .map(|_| Client {
+                endpoint: endpoint(&client),
+                server: None,
+                is_open: false,
+                sent: 0,
+                talks: 0,
+            })
             .collect();
         let address = net.address(0);
         let attackers = plan.attacks.iter().enumerate().map(|(number, attack)| {
@@ -127,23 +150,17 @@ impl Room {
             known: BTreeMap::new(),
             strangers: Vec::new(),
             waiting: vec![VecDeque::new(); plan.clients],
+            to_come: 0,
             report: Report::default(),
         }
     }
 
-    /// Has all clients connect before anybody else comes.
-    fn seat(&mut self) {
+    /// Has some of the clients connect.
+    fn call(&mut self, which: Range<usize>) {
         let (now, to) = (self.net.now(), self.net.address(0));
-        for client in &mut self.clients {
+        for client in &mut self.clients[which] {
             client.server = client.endpoint.connect_plain(now, to, b"").ok();
         }
-        for _ in 0..500 {
-            self.drive();
-            self.hear_at_server();
-        }
-        // In the order in which they came; it makes no difference who is who.
-        self.known = self.strangers.drain(..).zip(0..).collect();
-        assert_eq!(self.known.len(), self.clients.len(), "all are seated");
     }
 
     fn drive(&mut self) {
@@ -155,37 +172,44 @@ impl Room {
         self.net.run_for(&mut machines, TURN).expect("machines that can be driven");
     }
 
-    fn turn(&mut self, turn: u64, heeds: bool) {
+    fn turn(&mut self, turn: u64, plan: &Plan<'_>) {
         self.drive();
         let now = self.net.now();
         for attacker in &mut self.attackers {
             attacker.strike(STRIKES);
         }
-        self.hear_at_server();
-        self.serve(now, heeds);
-        let others = self.clients.len() as u64 - 1;
+        self.hear(plan);
         for (number, client) in self.clients.iter_mut().enumerate() {
-            client.hear(now, &mut self.report);
             // Each in its own turn.
-            if (turn + number as u64).is_multiple_of(PACE) {
-                client.talk(now, others, &mut self.report);
+            if (turn + number as u64).is_multiple_of(PACE) && client.is_open {
+                client.talk(now, plan, &mut self.report);
             }
         }
     }
 
-    fn hear_at_server(&mut self) {
+    fn hear(&mut self, plan: &Plan<'_>) {
         while let Some(event) = self.server.poll_event() {
             match event {
-                Event::Connected(peer) => self.strangers.push(peer),
+                Event::Connected(peer) => {
+                    let address = self.server.address(peer);
+                    let mut nodes = 1..=plan.clients;
+                    match nodes.position(|node| Some(self.net.address(node)) == address) {
+                        Some(number) => drop(self.known.insert(peer, number)),
+                        None => self.strangers.push(peer),
+                    }
+                }
                 Event::Disconnected(peer, reason) => {
                     self.strangers.retain(|here| *here != peer);
-                    self.report.ended += u64::from(self.known.remove(&peer).is_some());
-                    let shown = reason == bowline_core::DisconnectReason::PeerMisbehaved;
+                    self.known.remove(&peer);
+                    let shown = reason == DisconnectReason::PeerMisbehaved;
                     self.report.shown_out += u64::from(shown);
                 }
                 _ => {}
             }
         }
+        let now = self.net.now();
+        self.serve(now, plan.heeds);
+        self.clients.iter_mut().for_each(|client| client.hear(now, &mut self.report));
     }
 
     /// Passes every message on to all but who sent it.
@@ -193,10 +217,11 @@ impl Room {
         for (&from, &number) in &self.known {
             while let Some(message) = self.server.recv(from) {
                 let (mode, bytes) = (message.mode(), message.to_vec());
-                for (to, waiting) in self.waiting.iter_mut().enumerate() {
-                    if to != number {
-                        waiting.push_back((mode, bytes.clone()));
-                    }
+                self.to_come -= i64::from(mode == Mode::Reliable);
+                for &to in self.known.values().filter(|to| **to != number) {
+                    self.waiting[to].push_back((mode, bytes.clone()));
+                    self.report.passed += 1;
+                    self.to_come += i64::from(mode == Mode::Reliable);
                 }
                 for to in &self.strangers {
                     let _ = self.server.send(now, *to, outgoing(mode, &[&bytes]));
@@ -226,18 +251,13 @@ impl Room {
             self.report.datagrams += u64::from(sent);
         }
         self.report.intruders = self.attackers.iter().map(|attacker| attacker.sessions).sum();
-        for _ in 0..1_000 {
+        (0..1_000).for_each(|_| {
             self.drive();
-            self.hear_at_server();
-            self.serve(self.net.now(), plan.heeds);
-            for client in &mut self.clients {
-                client.hear(self.net.now(), &mut self.report);
-            }
-        }
-        let others = self.clients.len() as u64 - 1;
-        let sent: u64 = self.clients.iter().map(|client| client.sent * others).sum();
+            self.hear(plan);
+        });
+        let sent: i64 = self.clients.iter().map(|client| client.sent).sum();
         let arrived = self.report.latencies.get(&Mode::Reliable).map_or(0, Vec::len);
-        self.report.missing = sent - arrived as u64;
+        self.report.missing = sent + self.to_come - arrived as i64;
         self.report.latencies.values_mut().for_each(|all| all.sort_unstable());
         self.report
     }
@@ -245,10 +265,12 @@ impl Room {
 
 impl Client {
     fn hear(&mut self, now: Instant, report: &mut Report) {
-        while self.endpoint.poll_event().is_some() {}
+        while let Some(event) = self.endpoint.poll_event() {
+            self.is_open |= matches!(event, Event::Connected(_));
+        }
         let Some(server) = self.server else { return };
         while let Some(message) = self.endpoint.recv(server) {
-            let mut bytes = [0; 100];
+            let mut bytes = [0; 4_000];
             let time = message.copy_to(&mut bytes).and_then(|bytes| bytes.first_chunk());
             let sent = Instant::from_micros(u64::from_le_bytes(*time.expect("a time")));
             report.latencies.entry(message.mode()).or_default().push(now - sent);
@@ -256,14 +278,16 @@ impl Client {
     }
 
     /// A message in each mode that carries the time.
-    fn talk(&mut self, now: Instant, others: u64, report: &mut Report) {
+    fn talk(&mut self, now: Instant, plan: &Plan<'_>, report: &mut Report) {
         let Some(server) = self.server else { return };
-        let mut bytes = [0; 40];
+        self.talks += 1;
+        let mut bytes = [0; 4_000];
         bytes[..8].copy_from_slice(&now.as_micros().to_le_bytes());
         for mode in Mode::GODOT {
-            report.sent += others;
-            match self.endpoint.send(now, server, outgoing(mode, &[&bytes])) {
-                Ok(()) => self.sent += u64::from(mode == Mode::Reliable),
+            let is_long = self.talks.is_multiple_of(8) && !mode.is_reliable();
+            let len = if is_long { plan.longest } else { 40 };
+            match self.endpoint.send(now, server, outgoing(mode, &[&bytes[..len]])) {
+                Ok(()) => self.sent += i64::from(mode == Mode::Reliable),
                 Err(_) => report.full += 1,
             }
         }

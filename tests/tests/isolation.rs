@@ -10,7 +10,10 @@ use bowline_tests::scenario::NodePlan;
 const fn plan(kind: Kind) -> Plan<'static> {
     let server = NodePlan::new(kind);
     let span = Duration::from_secs(5);
-    Plan { seed: 1, server, clients: 3, attacks: &[], heeds: true, span }
+    // Two of them and all that is short fit into the reserve of a session, or there is plenty of memory: what does
+    // not has to wait while others hold the rest.
+    let longest = if matches!(kind, Kind::Heap) { 3_000 } else { 250 };
+    Plan { seed: 1, server, clients: 3, attacks: &[], heeds: true, late: true, longest, span }
 }
 
 /// Asserts that the clients fared no worse than in calm, and tells how they did.
@@ -21,7 +24,7 @@ fn compare(calm: &Report, plan: &Plan<'_>) -> Report {
         let (then, now) = (calm.quantile(mode, 990), report.quantile(mode, 990));
         assert!(now <= then.saturating_mul(2), "{what}: {mode} took {now:?} instead of {then:?}");
     }
-    assert_eq!((report.full, report.missing, report.ended), (0, 0, 0), "{what}");
+    assert_eq!((report.full, report.missing), (0, 0), "{what}");
     let spread = calm.datagrams / 30;
     assert!(calm.datagrams.abs_diff(report.datagrams) < spread, "{what}: {}", report.datagrams);
     let lost = calm.arrived().saturating_sub(report.arrived());
