@@ -1,12 +1,13 @@
 //! The bytes that constant functions tell are those that are taken, to the last.
 
-use bowline_core::{Address, Instant};
+use bowline_core::{Address, ChannelId, Event, Instant, Machine, Messages, Mode, Outgoing};
 use bowline_crypto::SipHash;
 use bowline_native::{Config, ConfigError, Endpoint, Fixed, Heap, Limits, Need, Storage};
 use bowline_tests::allocator::{Watchful, counts, watch};
 use bowline_tests::memory::{APPLICATION, Kind};
 use bowline_tests::rogue::Rogue;
 use bowline_tests::watched::Watched;
+use bowline_wire::native::{AckForm, Frame, Offset};
 
 #[global_allocator]
 static ALLOCATOR: Watchful = Watchful;
@@ -79,6 +80,47 @@ fn an_idle_peer_takes_what_was_said() {
     }
     let promised = Limits::for_peers(1).promised_bytes(&CONFIG);
     println!("a peer that holds all it is promised: {promised} bytes more");
+}
+
+/// As in a game: each has said something in each of Godot's modes and been answered, nobody has read or acknowledged
+/// anything.
+#[test]
+fn a_peer_that_talks_takes_a_part_of_what_it_was_promised() {
+    const CONFIG: Config = Config::new(APPLICATION);
+    const COUNT: u32 = 100;
+    let limits = Limits { block_len: 256, ..Limits::for_peers(COUNT) };
+    let mut endpoint = Endpoint::plain(CONFIG, &SipHash, &[1; 32], Heap::new(limits)).unwrap();
+    let now = Instant::from_micros(1_000_000);
+    for peer in 0..COUNT {
+        let from = Address::from_raw(&peer.to_be_bytes()).unwrap();
+        let mut rogue = Rogue::meet(&mut endpoint, now, from, |_| {}).expect("it is let in");
+        let (channel, messages) = (0, &b"\x04here"[..]);
+        let offset = Offset::Long(Rogue::INITIAL);
+        for frame in [
+            Frame::Unreliable { channel, ordered: false, messages },
+            Frame::Unreliable { channel, ordered: true, messages },
+            Frame::Reliable { channel, offset, data: messages },
+        ] {
+            let packet = rogue.packet(AckForm::None, |w| frame.emit(true, w));
+            rogue.hand_to(&mut endpoint, now, packet).unwrap();
+        }
+    }
+    let mut buf = [0; 1_500];
+    while let Some(event) = endpoint.poll_event() {
+        let Event::Connected(peer) = event else { continue };
+        for mode in Mode::GODOT {
+            endpoint.send(now, peer, Outgoing::new(ChannelId(0), mode, &[&[7; 100]])).unwrap();
+        }
+    }
+    while endpoint.poll_transmit(now, &mut buf).unwrap().is_some() {}
+    let in_use = endpoint.in_use();
+    let shared = endpoint.storage().allocated() - limits.peers_bytes(COUNT as usize);
+    let each = shared / COUNT as usize;
+    println!(
+        "{COUNT} peers that talk: {each} bytes each beyond what an idle one takes; {in_use:?}"
+    );
+    assert_eq!((in_use.peers, in_use.domains), (COUNT, 3 * COUNT));
+    assert!(each < limits.promised_bytes(&CONFIG) / 4, "{each}");
 }
 
 #[test]

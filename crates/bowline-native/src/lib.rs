@@ -49,7 +49,8 @@
 //! - Any bytes, from anywhere, at any time: a [`DropReason`](bowline_core::DropReason) and a counter, bounded
 //!   work, no panic. Strangers get no state, and no answer longer than what they sent.
 //! - A packet is taken whole or not at all, and acknowledged only if it was taken.
-//! - What a session was promised ([`Config::credit`], [`Config::send_reserve`]) no other can take.
+//! - What a session was promised ([`Config::credit`], [`Config::send_reserve`], a part of the records) no other can
+//!   take, and it is kept for whoever has a place here and has not come yet.
 //! - `Full` is followed by [`Writable`](bowline_core::Event::Writable). After
 //!   [`Disconnected`](bowline_core::Event::Disconnected) an id is never used again, and all memory is back.
 //! - Nobody is given up because this side's caller was away: its absences do not count as silence.
