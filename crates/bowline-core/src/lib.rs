@@ -42,7 +42,7 @@ pub use ::log as __log;
 #[doc(hidden)]
 pub use defmt as __defmt;
 
-pub use address::{Address, AddressTooLong};
+pub use address::{Address, AddressTooLong, Source};
 pub use codes::{Code, Coded};
 pub use machine::{BufferTooShort, DropReason, Ecn, Machine, Received, Transmit};
 pub use messages::{
