@@ -248,11 +248,14 @@ impl Load {
         self.apps.iter().map(|app| app.machine.0.statistics().datagrams_sent).sum()
     }
 
-    /// What each endpoint holds of the allocator's, and the most that it may, in bytes.
+    /// What each endpoint holds of the allocator's, and the most that it may while nobody is banned, in
+    /// bytes.
     pub fn heaps(&self) -> Vec<(usize, usize)> {
         let heaps = self.apps.iter().map(|app| app.machine.0.storage());
-        let each =
-            heaps.enumerate().map(|(node, heap)| (heap.allocated(), limits(node == 0).bytes_max()));
+        let each = heaps.enumerate().map(|(node, heap)| {
+            let limits = limits(node == 0);
+            (heap.allocated(), limits.bytes_max() - limits.gate_bytes())
+        });
         each.collect()
     }
 

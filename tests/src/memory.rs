@@ -1,7 +1,7 @@
 //! Every kind of memory an endpoint can have, behind one type.
 
 use bowline_core::Duration;
-use bowline_native::{Config, Fixed, Heap, IncompleteLimits, Limits, Need, Parts, Storage};
+use bowline_native::{Config, Fixed, Gate, Heap, IncompleteLimits, Limits, Need, Parts, Storage};
 
 use crate::allocator::watch;
 
@@ -137,6 +137,10 @@ impl core::fmt::Debug for Memory {
 impl Storage for Memory {
     fn parts(&mut self) -> Parts<'_> {
         self.0.parts()
+    }
+
+    fn gate(&mut self) -> Gate<'_> {
+        self.0.gate()
     }
 
     fn grow(&mut self, need: Need) -> bool {

@@ -42,8 +42,16 @@ fn a_heap_that_has_grown_to_its_limits_holds_what_was_said() {
     for (limits, most) in LIMITS.into_iter().zip(BYTES_MAX) {
         let before = counts();
         let mut heap = Heap::new(limits);
-        let needs =
-            [Need::Peer, Need::Row, Need::Domain, Need::Record, Need::Assembly, Need::Blocks(1)];
+        let needs = [
+            Need::Peer,
+            Need::Row,
+            Need::Domain,
+            Need::Record,
+            Need::Assembly,
+            Need::Blocks(1),
+            Need::Ban,
+            Need::Counts,
+        ];
         for need in needs {
             while watch(|| heap.grow(need)) {
                 assert!(heap.allocated() <= most, "{limits:?}, {need:?}");
@@ -143,9 +151,12 @@ fn a_busy_peer_takes_what_it_was_promised() {
             Err(ConfigError::MemoryTooSmall { blocks_per_peer: blocks, records_per_peer: records });
         assert_eq!(endpoint(Limits { bytes: bytes - 1, ..limits }).map(drop), tight);
         assert_eq!(endpoint(Limits { records: records - 1, ..limits }).map(drop), tight);
-        // Besides the session and what it is promised there are only places for messages in parts.
+        // Besides the session and what it is promised there are only places for messages in parts, and
+        // those for who is banned and for who has how many sessions.
         let mut heap = Heap::new(limits);
-        while heap.grow(Need::Assembly) {}
+        for need in [Need::Assembly, Need::Ban, Need::Counts] {
+            while heap.grow(need) {}
+        }
         let spent = limits.peers_bytes(1) + limits.promised_bytes(&config) + heap.allocated();
         assert_eq!(limits.bytes_max(), spent);
     }

@@ -142,7 +142,7 @@ impl core::fmt::Display for BufferTooShort {
 impl core::error::Error for BufferTooShort {}
 
 macro_rules! drop_reasons {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+    ($($(#[$doc:meta])* $name:ident($snake:literal) = $text:literal,)*) => {
         /// Why a datagram was dropped. Each reason has a counter of its own.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -160,6 +160,11 @@ macro_rules! drop_reasons {
             pub const fn index(self) -> usize {
                 self as usize
             }
+
+            /// The name of this reason's counter: `dropped_truncated` and so on. It never changes.
+            pub const fn counter_name(self) -> &'static str {
+                match self { $(Self::$name => concat!("dropped_", $snake),)* }
+            }
         }
 
         impl core::fmt::Display for DropReason {
@@ -172,35 +177,39 @@ macro_rules! drop_reasons {
 
 drop_reasons! {
     /// Ends in the middle of something, or is empty.
-    Truncated = "truncated",
+    Truncated("truncated") = "truncated",
     /// Holds something that nobody may send.
-    Malformed = "malformed",
+    Malformed("malformed") = "malformed",
     /// Not this protocol, or a version of it that is not spoken here.
-    UnknownVersion = "unknown protocol or version",
+    UnknownVersion("unknown_version") = "unknown protocol or version",
     /// For another application.
-    WrongApplication = "for another application",
+    WrongApplication("wrong_application") = "for another application",
     /// The integrity check failed.
-    Corrupt = "integrity check failed",
+    Corrupt("corrupt") = "integrity check failed",
     /// For a session that is not here.
-    Stray = "no such session",
+    Stray("stray") = "no such session",
     /// For a session of another address.
-    WrongAddress = "session of another address",
+    WrongAddress("wrong_address") = "session of another address",
     /// Received before.
-    Duplicate = "received before",
+    Duplicate("duplicate") = "received before",
     /// Older than the receive window remembers.
-    Stale = "older than the receive window",
+    Stale("stale") = "older than the receive window",
     /// No memory for what it carried; the sender will try again.
-    Full = "no memory for its contents",
+    Full("full") = "no memory for its contents",
     /// Carries more than was agreed: a message too long, a channel that is not open.
-    OverLimit = "exceeds an agreed limit",
+    OverLimit("over_limit") = "exceeds an agreed limit",
     /// The cookie is forged, expired, or of another address.
-    BadCookie = "bad cookie",
+    BadCookie("bad_cookie") = "bad cookie",
     /// Too many like it at once.
-    RateLimited = "rate limit",
+    RateLimited("rate_limited") = "rate limit",
     /// Against the rules of the protocol in a way that only a broken or hostile peer produces.
-    Misbehaved = "peer misbehaved",
+    Misbehaved("misbehaved") = "peer misbehaved",
     /// Well formed, but nobody waits for it in this state.
-    Unexpected = "unexpected in this state",
+    Unexpected("unexpected") = "unexpected in this state",
+    /// Asks for a session or an answer, and who sent it is banned.
+    Banned("banned") = "sender is banned",
+    /// Asks for a session, and there are to be no more.
+    Draining("draining") = "no new sessions",
 }
 
 impl core::error::Error for DropReason {}

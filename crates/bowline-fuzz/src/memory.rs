@@ -1,7 +1,7 @@
 //! Memory of endpoints that are fuzzed: small, so that it is often full.
 
 use bowline_core::Duration;
-use bowline_native::{Config, Fixed, Heap, IncompleteLimits, Limits, Need, Parts, Storage};
+use bowline_native::{Config, Fixed, Gate, Heap, IncompleteLimits, Limits, Need, Parts, Storage};
 
 /// The application number of all endpoints here.
 pub const APPLICATION: u64 = 0xf_022;
@@ -84,7 +84,7 @@ impl Kind {
             })),
             Self::Fixed => Box::new(Arrays::new()),
             // With a place for every record and reply that the arrays have, and no others.
-            Self::Twin => match Heap::of_shape(&Arrays::new().parts().shape()) {
+            Self::Twin => match Heap::of_shape(&Arrays::new().shape()) {
                 Some(heap) => Box::new(heap),
                 None => unreachable!("arrays of any shape can lie on a heap"),
             },
@@ -105,6 +105,10 @@ impl core::fmt::Debug for Memory {
 impl Storage for Memory {
     fn parts(&mut self) -> Parts<'_> {
         self.0.parts()
+    }
+
+    fn gate(&mut self) -> Gate<'_> {
+        self.0.gate()
     }
 
     fn grow(&mut self, need: Need) -> bool {

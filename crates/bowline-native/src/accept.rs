@@ -111,6 +111,8 @@ impl<S: Storage> Endpoint<S> {
             (refuse(RefuseCode::Version), Err(DropReason::UnknownVersion))
         } else if application != self.context.config.application {
             (refuse(RefuseCode::Application), Err(DropReason::WrongApplication))
+        } else if self.draining {
+            (refuse(RefuseCode::Full), Err(DropReason::Draining))
         } else {
             (ReplyKind::Challenge { client_half }, Ok(()))
         };
@@ -152,6 +154,16 @@ impl<S: Storage> Endpoint<S> {
             }
             self.replace(now, link);
         }
+        let closed = if self.draining {
+            Some(DropReason::Draining)
+        } else {
+            (!self.has_source_room(from)).then_some(DropReason::RateLimited)
+        };
+        if let Some(reason) = closed {
+            let kind = ReplyKind::Refuse { client_half, code: RefuseCode::Full, detail: 0 };
+            self.queue_reply(Reply { to: *from, kind });
+            return Err(reason);
+        }
         let Some(link) = self.begin_session(*from) else {
             if known.is_some() {
                 // Its old session may have the last place, until the application has heard of its end.
@@ -165,6 +177,7 @@ impl<S: Storage> Endpoint<S> {
             self.abort_session(link);
             return Err(DropReason::Full);
         }
+        self.count_session(link);
         self.become_server(now, link, client_half, issued, theirs);
         Ok(())
     }
@@ -204,6 +217,7 @@ impl<S: Storage> Endpoint<S> {
     fn replace(&mut self, now: Instant, link: Link) {
         let mut parts = self.storage.parts();
         parts.peers[link].end(&mut parts.memory, DisconnectReason::Replaced);
+        self.uncount_session(link);
         self.settle(now, link);
     }
 

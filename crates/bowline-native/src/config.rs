@@ -2,6 +2,8 @@
 
 use bowline_core::{ChannelId, Duration, PoolControl};
 use bowline_transport::fragments;
+
+use crate::sources::RateLimit;
 use bowline_transport::share::{Class, ClassError};
 
 use crate::promise::Promise;
@@ -71,6 +73,12 @@ pub struct Config {
     pub incomplete: fragments::Limits,
     /// Most bytes of packets in flight to one peer: the fixed congestion window.
     pub in_flight_max: u32,
+    /// How often one source (an address without its port) may ask for a session, or for an answer
+    /// without one; each attempt to connect takes two datagrams at least. None: as often as it likes.
+    pub handshake_rate: Option<RateLimit>,
+    /// Most sessions that one source may have begun, at least 1; `u32::MAX` for any number, and then
+    /// they are not counted. A session counts until the application knows that it is over.
+    pub source_sessions_max: u32,
     /// First packet number and stream offset. `None`, as it should be, draws one at random for each
     /// session; tests set it to begin just before a wrap.
     pub initial: Option<u32>,
@@ -119,6 +127,8 @@ impl Config {
                 age: Duration::from_secs(2),
             },
             in_flight_max: 256 * 1024,
+            handshake_rate: Some(RateLimit { burst: 256, per_second: 64 }),
+            source_sessions_max: u32::MAX,
             initial: None,
         }
     }
@@ -145,6 +155,7 @@ impl Config {
             },
             in_flight_max: 2400,
             connection_ids: false,
+            handshake_rate: Some(RateLimit { burst: 32, per_second: 8 }),
             ..Self::new(application)
         }
     }
@@ -220,6 +231,12 @@ impl Config {
         if self.in_flight_max == 0 {
             return Err(ConfigError::InFlight);
         }
+        if self.handshake_rate.is_some_and(|rate| !rate.is_sound()) {
+            return Err(ConfigError::HandshakeRate);
+        }
+        if self.source_sessions_max == 0 {
+            return Err(ConfigError::SourceSessions);
+        }
         for (channel, class) in self.classes.iter().enumerate() {
             if let Err(error) = class.check() {
                 return Err(ConfigError::Class { channel, error });
@@ -259,6 +276,13 @@ pub enum ConfigError {
     Memory,
     /// `in_flight_max` is zero.
     InFlight,
+    /// `handshake_rate` has a burst of 0, not `1..=1_000` per second, or takes an hour or more to regain a
+    /// burst.
+    HandshakeRate,
+    /// `source_sessions_max` is zero.
+    SourceSessions,
+    /// The memory has no room to count sessions by source, as `source_sessions_max` asks.
+    SourcesBeyondMemory,
     /// The class of a channel makes no sense.
     Class {
         /// Which channel.
@@ -295,6 +319,11 @@ impl core::fmt::Display for ConfigError {
             }
             Self::Memory => f.write_str("a memory limit is zero, or a reserve more than its limit"),
             Self::InFlight => f.write_str("in_flight_max is zero"),
+            Self::HandshakeRate => f.write_str("handshake_rate is nothing, or out of range"),
+            Self::SourceSessions => f.write_str("source_sessions_max is zero"),
+            Self::SourcesBeyondMemory => {
+                f.write_str("the memory has no room to count sessions by source")
+            }
             Self::Class { channel, error } => write!(f, "channel {channel}: {error}"),
             Self::MemoryTooSmall { blocks_per_peer, records_per_peer } => write!(
                 f,

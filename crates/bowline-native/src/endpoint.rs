@@ -16,7 +16,7 @@ use crate::query::{Answer, Info};
 use crate::random::Random;
 use crate::reply::ReplyQueue;
 use crate::statistics::{EndpointStatistics, PathState, PeerStatistics};
-use crate::storage::{InUse, Storage};
+use crate::storage::{InUse, Need, Storage};
 
 /// Times beyond this one, 292,000 years after the caller's epoch, are taken for it, so that deadlines lie
 /// ahead of all times there are.
@@ -33,6 +33,10 @@ pub struct Endpoint<S> {
     pub(crate) lines: Lines,
     pub(crate) replies: ReplyQueue,
     pub(crate) peers_quota: Quota,
+    /// How many bans there are.
+    pub(crate) bans: u32,
+    /// No sessions begin from outside.
+    pub(crate) draining: bool,
     pub(crate) generation: u32,
     /// What `poll_timeout` answered last.
     pub(crate) told: Option<Instant>,
@@ -118,11 +122,18 @@ impl<S: Storage> Endpoint<S> {
         mut storage: S,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        let mut parts = storage.parts();
+        let parts = storage.parts();
         if usize::from(config.channels) > parts.memory.table.channels() {
             let memory = parts.memory.table.channels();
             return Err(ConfigError::ChannelsBeyondMemory { memory });
         }
+        if config.source_sessions_max < u32::MAX
+            && storage.gate().counts.is_empty()
+            && !storage.grow(Need::Counts)
+        {
+            return Err(ConfigError::SourcesBeyondMemory);
+        }
+        let mut parts = storage.parts();
         let block_len = parts.memory.pool.block_len();
         let mut promise = Promise::of(&config, block_len);
         let peers = parts.peers.ledger().limit();
@@ -178,6 +189,8 @@ impl<S: Storage> Endpoint<S> {
             lines: Lines::EMPTY,
             replies: ReplyQueue::default(),
             peers_quota: Quota::NONE,
+            bans: 0,
+            draining: false,
             generation: 0,
             told: None,
             freed: Freed::default(),

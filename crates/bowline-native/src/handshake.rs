@@ -24,6 +24,13 @@ impl<S: Storage> Endpoint<S> {
         datagram: &[u8],
     ) -> Result<(), DropReason> {
         let handshake = Handshake::parse(datagram).map_err(bowline_wire::Malformed::drop_reason)?;
+        let asks = matches!(
+            handshake,
+            Handshake::Hello { .. } | Handshake::Connect { .. } | Handshake::Query { .. }
+        );
+        if asks {
+            self.admit(now, from)?;
+        }
         match handshake {
             Handshake::Hello { version, application, client_half, .. } => {
                 self.on_hello(from, version, application, client_half)

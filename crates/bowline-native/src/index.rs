@@ -1,9 +1,22 @@
-//! Finding a session by its peer's address: a keyed hash table in lent memory.
+//! Finding what belongs to an address, a session or a ban: a keyed hash table in lent memory.
 
 use bowline_core::{Address, Link, Slots};
 use bowline_crypto::KeyedMac;
 
 use crate::peer::Peer;
+
+/// Things that belong to an address each.
+pub(crate) trait Addresses {
+    /// The address that the one at `link` belongs to.
+    fn address(&self, link: Link) -> Option<&Address>;
+}
+
+impl Addresses for Slots<'_, Peer> {
+    #[inline]
+    fn address(&self, link: Link) -> Option<&Address> {
+        self.get(link).map(|peer| &peer.address)
+    }
+}
 
 /// Hashes addresses so that nobody outside can choose which ones collide.
 #[derive(Debug)]
@@ -13,22 +26,30 @@ pub(crate) struct AddressHash {
 }
 
 impl AddressHash {
-    fn home(&self, address: &Address, len: usize) -> usize {
-        let hash = self.mac.mac(&self.key, &address.to_bytes()) as u32 as usize;
-        hash.checked_rem(len).unwrap_or(0)
+    /// The hash of an address.
+    pub(crate) fn of(&self, address: &Address) -> u64 {
+        self.mac.mac(&self.key, &address.to_bytes())
     }
 
-    /// The session with `address`.
+    fn home(&self, address: &Address, len: usize) -> usize {
+        (self.of(address) as u32 as usize).checked_rem(len).unwrap_or(0)
+    }
+
+    fn home_of(&self, all: &(impl Addresses + ?Sized), link: Link, len: usize) -> usize {
+        all.address(link).map_or(0, |address| self.home(address, len))
+    }
+
+    /// What belongs to `address`.
     pub(crate) fn find(
         &self,
         index: &[Link],
-        peers: &Slots<'_, Peer>,
+        all: &(impl Addresses + ?Sized),
         address: &Address,
     ) -> Option<Link> {
         let mut at = self.home(address, index.len());
         for _ in 0..index.len() {
             let link = index.get(at)?.some()?;
-            if peers[link].address == *address {
+            if all.address(link) == Some(address) {
                 return Some(link);
             }
             at = after(at, index.len());
@@ -36,10 +57,10 @@ impl AddressHash {
         None
     }
 
-    /// Enters a session; its address is not in the index yet.
-    pub(crate) fn insert(&self, index: &mut [Link], peers: &Slots<'_, Peer>, link: Link) {
+    /// Enters one; its address is not in the index yet.
+    pub(crate) fn insert(&self, index: &mut [Link], all: &(impl Addresses + ?Sized), link: Link) {
         let len = index.len();
-        let mut at = self.home(&peers[link].address, len);
+        let mut at = self.home_of(all, link, len);
         for _ in 0..len {
             let Some(place) = index.get_mut(at) else { return };
             if place.is_none() {
@@ -48,13 +69,13 @@ impl AddressHash {
             }
             at = after(at, len);
         }
-        debug_assert!(false, "the index is at least twice as long as there are sessions");
+        debug_assert!(false, "the index is at least twice as long as what it finds");
     }
 
-    /// Takes a session out, and closes the gap so that no search ends there too early.
-    pub(crate) fn remove(&self, index: &mut [Link], peers: &Slots<'_, Peer>, link: Link) {
+    /// Takes one out, and closes the gap so that no search ends there too early.
+    pub(crate) fn remove(&self, index: &mut [Link], all: &(impl Addresses + ?Sized), link: Link) {
         let len = index.len();
-        let mut hole = self.home(&peers[link].address, len);
+        let mut hole = self.home_of(all, link, len);
         let mut steps = 0;
         while index.get(hole).is_some_and(|here| *here != link) {
             if index.get(hole).is_some_and(|here| here.is_none()) || steps > len {
@@ -67,7 +88,7 @@ impl AddressHash {
         for _ in 0..len {
             at = after(at, len);
             let Some(next) = index.get(at).and_then(|link| link.some()) else { break };
-            let home = self.home(&peers[next].address, len);
+            let home = self.home_of(all, next, len);
             // The entry may fill the hole if its home does not lie between the hole and itself.
             let between =
                 if hole <= at { hole < home && home <= at } else { hole < home || home <= at };
@@ -79,15 +100,15 @@ impl AddressHash {
         put(index, hole, Link::NONE);
     }
 
-    /// Enters all sessions anew into an index that grew.
-    pub(crate) fn rebuild(&self, index: &mut [Link], peers: &Slots<'_, Peer>) {
+    /// Enters all anew into an index that grew.
+    pub(crate) fn rebuild(
+        &self,
+        index: &mut [Link],
+        all: &(impl Addresses + ?Sized),
+        links: impl Iterator<Item = Link>,
+    ) {
         index.fill(Link::NONE);
-        for i in 0..peers.lent() {
-            let link = Link::new(i as u32);
-            if peers[link].is_listed {
-                self.insert(index, peers, link);
-            }
-        }
+        links.for_each(|link| self.insert(index, all, link));
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Peer {
     pub(crate) generation: u32,
     /// The session can be found, by its address or its id.
     pub(crate) is_listed: bool,
+    /// It counts among the sessions of its source.
+    pub(crate) is_counted: bool,
     /// When the cookie that it began with was issued, in ticks of 65.536 ms.
     pub(crate) issued: u32,
     pub(crate) address: Address,
@@ -185,6 +187,7 @@ impl Slot for Peer {
         phase: Phase::Vacant,
         generation: 0,
         is_listed: false,
+        is_counted: false,
         issued: 0,
         address: Address::NONE,
         is_client: false,

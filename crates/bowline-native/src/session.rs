@@ -15,7 +15,10 @@ impl<S: Storage> Endpoint<S> {
         if grew {
             let parts = self.storage.parts();
             self.replies.on_grown(parts.replies, before);
-            self.context.hash.rebuild(parts.index, &parts.peers);
+            let links = (0..parts.peers.lent() as u32).map(Link::new);
+            let links = links.filter(|link| parts.peers[*link].is_listed);
+            self.context.hash.rebuild(parts.index, &parts.peers, links);
+            self.recount_sessions();
         }
         grew
     }
@@ -78,6 +81,7 @@ impl<S: Storage> Endpoint<S> {
     /// Gives the slot of a session back that is over (`Peer::is_over`).
     #[inline(never)]
     pub(crate) fn retire(&mut self, link: Link) {
+        self.uncount_session(link);
         let mut parts = self.storage.parts();
         parts.peers[link].vacate(&mut parts.memory, &self.context.promise);
         parts.schedule.set(link.index(), None);

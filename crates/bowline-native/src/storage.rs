@@ -12,6 +12,7 @@ use bowline_transport::fragments::Assembly;
 use bowline_transport::record::Record;
 
 use crate::domain::Domain;
+use crate::gate::Gate;
 use crate::peer::Peer;
 use crate::reply::Reply;
 use crate::table::{Table, TableControl};
@@ -32,6 +33,16 @@ pub trait Storage {
     /// Lends everything.
     fn parts(&mut self) -> Parts<'_>;
 
+    /// Lends what is known of those who want to come in.
+    fn gate(&mut self) -> Gate<'_>;
+
+    /// What this memory can hold; asked before it is used.
+    fn shape(&mut self) -> Shape {
+        let Gate { bans_max, rates, .. } = self.gate();
+        let rates = rates.len() as u32;
+        Shape { bans: bans_max, rates, ..self.parts().shape() }
+    }
+
     /// Tries to make room for `need`; returns whether there is more of it now.
     ///
     /// Fixed memory never can. Growing memory refuses at its limit, or when the allocator does.
@@ -44,6 +55,14 @@ pub trait Storage {
 impl<S: Storage + ?Sized> Storage for &mut S {
     fn parts(&mut self) -> Parts<'_> {
         (**self).parts()
+    }
+
+    fn gate(&mut self) -> Gate<'_> {
+        (**self).gate()
+    }
+
+    fn shape(&mut self) -> Shape {
+        (**self).shape()
     }
 
     fn grow(&mut self, need: Need) -> bool {
@@ -66,6 +85,10 @@ pub enum Need {
     Assembly,
     /// This many pool blocks.
     Blocks(usize),
+    /// A ban.
+    Ban,
+    /// Counts of sessions by source: from now on for as many sessions as there is room for.
+    Counts,
 }
 
 /// The part of an endpoint's memory that is not an array.
@@ -108,6 +131,10 @@ pub struct Shape {
     pub peers: u32,
     /// Answers to strangers for which there is.
     pub replies: u32,
+    /// Most bans.
+    pub bans: u32,
+    /// Sources whose asking can be held to a rate, before anything grows.
+    pub rates: u32,
 }
 
 impl Control {
@@ -189,8 +216,8 @@ impl<'m> Parts<'m> {
         }
     }
 
-    /// What this memory can hold; asked before it is used.
-    pub fn shape(&self) -> Shape {
+    /// What these parts can hold.
+    fn shape(&self) -> Shape {
         let memory = &self.memory;
         let capacity = Capacity {
             peers: self.peers.ledger().limit(),
@@ -205,6 +232,8 @@ impl<'m> Parts<'m> {
             channels: memory.table.channels() as u16,
             peers: self.peers.lent() as u32,
             replies: self.replies.len() as u32,
+            bans: 0,
+            rates: 0,
         }
     }
 

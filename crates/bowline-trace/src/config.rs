@@ -1,10 +1,10 @@
 //! The configuration of an endpoint, field by field.
 
 use bowline_core::Duration;
-use bowline_native::{Accept, Config, IncompleteLimits, Integrity};
+use bowline_native::{Accept, Config, IncompleteLimits, Integrity, RateLimit};
 
 /// How many numbers a configuration takes.
-pub(crate) const NUMBERS: usize = 24;
+pub(crate) const NUMBERS: usize = 27;
 
 /// The configuration as numbers, but for its classes. A new field does not compile before it is among them.
 pub(crate) fn numbers(config: &Config) -> [u64; NUMBERS] {
@@ -31,8 +31,11 @@ pub(crate) fn numbers(config: &Config) -> [u64; NUMBERS] {
         inbox_max,
         incomplete: IncompleteLimits { messages, bytes, age },
         in_flight_max,
+        handshake_rate,
+        source_sessions_max,
         initial,
     } = *config;
+    let rate = handshake_rate.unwrap_or(RateLimit { burst: 0, per_second: 0 });
     [
         application,
         match accept {
@@ -64,6 +67,9 @@ pub(crate) fn numbers(config: &Config) -> [u64; NUMBERS] {
         bytes.into(),
         age.as_micros(),
         in_flight_max.into(),
+        rate.burst.into(),
+        rate.per_second.into(),
+        source_sessions_max.into(),
         initial.map_or(0, |initial| u64::from(initial) + 1),
     ]
 }
@@ -94,6 +100,9 @@ pub(crate) fn from_numbers(numbers: [u64; NUMBERS]) -> Option<Config> {
         bytes,
         age,
         in_flight_max,
+        burst,
+        per_second,
+        source_sessions_max,
         initial,
     ] = numbers;
     let u32 = |number: u64| u32::try_from(number).ok();
@@ -138,6 +147,11 @@ pub(crate) fn from_numbers(numbers: [u64; NUMBERS]) -> Option<Config> {
             age: Duration::from_micros(age),
         },
         in_flight_max: u32(in_flight_max)?,
+        handshake_rate: match (u32(burst)?, u32(per_second)?) {
+            (0, 0) => None,
+            (burst, per_second) => Some(RateLimit { burst, per_second }),
+        },
+        source_sessions_max: u32(source_sessions_max)?,
         initial: initial.checked_sub(1).map(u32).map_or(Some(None), |initial| initial.map(Some))?,
     })
 }
@@ -155,6 +169,7 @@ mod tests {
             Config::small(7),
             Config { initial: Some(u32::MAX), accept: Accept::Ask, ..Config::small(0) },
             Config { initial: Some(0), integrity: Integrity::None, ..Config::new(1) },
+            Config { handshake_rate: None, source_sessions_max: 3, ..Config::new(1) },
         ] {
             let read = from_numbers(numbers(&config)).unwrap();
             assert_eq!(std::format!("{read:?}"), std::format!("{config:?}"));

@@ -45,6 +45,10 @@ pub(crate) mod kind {
     pub(crate) const QUERY: u8 = 19;
     pub(crate) const END_QUERIES: u8 = 20;
     pub(crate) const TAKE_ANSWER: u8 = 21;
+    pub(crate) const DRAIN: u8 = 22;
+    pub(crate) const BAN: u8 = 23;
+    pub(crate) const UNBAN: u8 = 24;
+    pub(crate) const CLOSE_ALL: u8 = 25;
 }
 
 /// Bits of a record's first byte besides its kind.
@@ -53,7 +57,7 @@ pub(crate) mod flag {
     /// Another time than the record before.
     pub(crate) const TIME: u8 = 0x20;
     /// A datagram with an ECN mark; a buffer of another length than the last one; a message that was
-    /// gathered from several pieces, or none.
+    /// gathered from several pieces, or none; a source instead of an address.
     pub(crate) const MORE: u8 = 0x40;
     /// A message with a tag, a time to live or a key.
     pub(crate) const OPTIONS: u8 = 0x80;

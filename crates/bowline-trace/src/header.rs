@@ -58,12 +58,12 @@ impl Header {
         chunks.byte(*wire_version);
         chunks.bytes(&mac_check.to_be_bytes());
         chunks.bytes(seed);
-        let Shape { capacity, channels, peers: lent, replies } = *shape;
+        let Shape { capacity, channels, peers: lent, replies, bans, rates } = *shape;
         let Capacity { peers, domains, records, assemblies, blocks, block_len } = capacity;
         for count in [peers, domains, records, assemblies, blocks, block_len] {
             chunks.varint(count.into());
         }
-        for count in [channels.into(), lent, replies] {
+        for count in [channels.into(), lent, replies, bans, rates] {
             chunks.varint(count.into());
         }
         config::numbers(config).iter().for_each(|number| chunks.varint(*number));
@@ -87,8 +87,14 @@ impl Header {
             blocks: bytes.number()?,
             block_len: bytes.number()?,
         };
-        let (channels, peers, replies) = (bytes.number()?, bytes.number()?, bytes.number()?);
-        let shape = Shape { capacity, channels, peers, replies };
+        let shape = Shape {
+            capacity,
+            channels: bytes.number()?,
+            peers: bytes.number()?,
+            replies: bytes.number()?,
+            bans: bytes.number()?,
+            rates: bytes.number()?,
+        };
         let mut numbers = [0; config::NUMBERS];
         for number in &mut numbers {
             *number = bytes.varint()?;

@@ -3,6 +3,7 @@
 use bowline_core::{
     Address, ChannelId, CloseReason, Duration, Instant, Mode, PeerId, Received, Tag,
 };
+use bowline_native::Whom;
 
 /// A call of an endpoint, without the bytes it carries: `len` says how many these are.
 ///
@@ -142,6 +143,34 @@ pub enum Input {
     EndQueries,
     /// `take_answer`.
     TakeAnswer,
+    /// `drain`.
+    Drain {
+        /// Whether no new sessions are to begin from outside.
+        draining: bool,
+    },
+    /// `ban`.
+    Ban {
+        /// The caller's time.
+        now: Instant,
+        /// Whom.
+        whom: Whom,
+        /// Until when.
+        until: Instant,
+    },
+    /// `unban`.
+    Unban {
+        /// Whom.
+        whom: Whom,
+    },
+    /// `close_all`.
+    CloseAll {
+        /// The caller's time.
+        now: Instant,
+        /// With whom.
+        whom: Whom,
+        /// Why.
+        reason: CloseReason,
+    },
 }
 
 /// All of an [`Outgoing`](bowline_core::Outgoing) message but its bytes.
@@ -193,7 +222,9 @@ impl Input {
             | Self::Finish { now, .. }
             | Self::Broadcast { now, .. }
             | Self::Resume { now }
-            | Self::Query { now, .. } => Some(now),
+            | Self::Query { now, .. }
+            | Self::Ban { now, .. }
+            | Self::CloseAll { now, .. } => Some(now),
             Self::PollTimeout
             | Self::Cancel { .. }
             | Self::PollEvent
@@ -203,7 +234,9 @@ impl Input {
             | Self::AddEntropy { .. }
             | Self::SetInfo { .. }
             | Self::EndQueries
-            | Self::TakeAnswer => None,
+            | Self::TakeAnswer
+            | Self::Drain { .. }
+            | Self::Unban { .. } => None,
         }
     }
 }

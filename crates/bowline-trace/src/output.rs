@@ -6,7 +6,7 @@ use bowline_core::{
     Address, BufferTooShort, CancelError, ChannelId, DropReason, Ecn, Event, Instant, Mode, PeerId,
     SendError,
 };
-use bowline_native::{Broadcast, ConnectError, UnknownPeer};
+use bowline_native::{BanError, Broadcast, ConnectError, UnknownPeer};
 
 use crate::row::{Row, zigzag};
 
@@ -38,10 +38,14 @@ pub enum Output {
     Known(Result<(), UnknownPeer>),
     /// Of `broadcast`.
     Broadcast(Broadcast),
-    /// Of `set_info` and `query`.
+    /// Of `set_info`, `query` and `unban`.
     Flag(bool),
     /// Of `take_answer`: who answered, and what.
     Answer(Option<(Address, Bytes)>),
+    /// Of `ban`.
+    Banned(Result<(), BanError>),
+    /// Of `close_all`.
+    Count(u32),
 }
 
 /// A datagram that was written.
@@ -84,7 +88,12 @@ impl Output {
     pub(crate) fn row(&self, last: Instant) -> Row {
         match *self {
             Self::Unit => Row::default(),
-            Self::Handled(Ok(())) | Self::Known(Ok(())) | Self::Flag(false) => Row::of(&[0]),
+            Self::Handled(Ok(()))
+            | Self::Known(Ok(()))
+            | Self::Banned(Ok(()))
+            | Self::Flag(false) => Row::of(&[0]),
+            Self::Banned(Err(error)) => Row::optional(Some(&error)),
+            Self::Count(count) => Row::of(&[count.into()]),
             Self::Known(Err(UnknownPeer)) | Self::Flag(true) => Row::of(&[1]),
             Self::Handled(Err(reason)) => Row::of(&[1 + reason.index() as u64]),
             Self::Transmit(Ok(None)) | Self::Timeout(None) => Row::of(&[0]),

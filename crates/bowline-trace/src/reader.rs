@@ -6,7 +6,7 @@ use bowline_core::{
     Address, BufferTooShort, CancelError, ChannelId, CloseReason, Code, Coded, DropReason,
     Duration, Ecn, Event, Instant, Mode, PeerId, Received, SendError, Tag,
 };
-use bowline_native::{Broadcast, ConnectError, UnknownPeer};
+use bowline_native::{Broadcast, ConnectError, UnknownPeer, Whom};
 use bowline_wire::checksum::update;
 
 use crate::addresses::Spelling;
@@ -159,6 +159,16 @@ impl<R: Source> Trace<R> {
             kind::QUERY => Input::Query { now, to: self.address()? },
             kind::END_QUERIES => Input::EndQueries,
             kind::TAKE_ANSWER => Input::TakeAnswer,
+            kind::DRAIN => Input::Drain { draining: self.flag()? },
+            kind::BAN => {
+                let whom = self.whom(more)?;
+                Input::Ban { now, whom, until: Instant::from_micros(self.bytes.varint()?) }
+            }
+            kind::UNBAN => Input::Unban { whom: self.whom(more)? },
+            kind::CLOSE_ALL => {
+                let whom = self.whom(more)?;
+                Input::CloseAll { now, whom, reason: self.reason()? }
+            }
             _ => return Err(self.bytes.malformed()),
         })
     }
@@ -207,7 +217,11 @@ impl<R: Source> Trace<R> {
                 let (sent, refused) = (self.bytes.number()?, self.bytes.number()?);
                 Output::Broadcast(Broadcast { sent, refused })
             }
-            Input::SetInfo { .. } | Input::Query { .. } => Output::Flag(self.flag()?),
+            Input::SetInfo { .. } | Input::Query { .. } | Input::Unban { .. } => {
+                Output::Flag(self.flag()?)
+            }
+            Input::Ban { .. } => Output::Banned(self.result()?),
+            Input::CloseAll { .. } => Output::Count(self.bytes.number()?),
             Input::TakeAnswer => Output::Answer(match self.flag()? {
                 false => None,
                 true => {
@@ -219,7 +233,8 @@ impl<R: Source> Trace<R> {
             | Input::Suspend
             | Input::Resume { .. }
             | Input::AddEntropy { .. }
-            | Input::EndQueries => Output::Unit,
+            | Input::EndQueries
+            | Input::Drain { .. } => Output::Unit,
         })
     }
 
@@ -307,6 +322,11 @@ impl<R: Source> Trace<R> {
     fn ecn(&mut self) -> Read<Option<Ecn>, R> {
         let number = self.bytes.byte()?;
         self.choice(&[None, Some(Ecn::Ect1), Some(Ecn::Ect0), Some(Ecn::Ce)], number.into())
+    }
+
+    fn whom(&mut self, source: bool) -> Read<Whom, R> {
+        let address = self.address()?;
+        Ok(if source { Whom::Source(address) } else { Whom::Address(address) })
     }
 
     fn peer(&mut self) -> Read<PeerId, R> {

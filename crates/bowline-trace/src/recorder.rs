@@ -6,8 +6,8 @@ use bowline_core::{
 };
 use bowline_crypto::KeyedMac;
 use bowline_native::{
-    Answer, Broadcast, Config, ConfigError, ConnectError, Endpoint, EndpointStatistics, InUse,
-    PathState, PeerStatistics, Storage, UnknownPeer,
+    Answer, BanError, Broadcast, Config, ConfigError, ConnectError, Endpoint, EndpointStatistics,
+    InUse, PathState, PeerStatistics, Storage, UnknownPeer, Whom,
 };
 
 use crate::tape::Tape;
@@ -39,7 +39,7 @@ impl<S: Storage, W: Sink> Recorder<S, W> {
         mut storage: S,
         sink: W,
     ) -> Result<Self, ConfigError> {
-        let header = Header::new(&config, mac, seed, storage.parts().shape());
+        let header = Header::new(&config, mac, seed, storage.shape());
         let endpoint = Endpoint::plain(config, mac, seed, storage)?;
         Ok(Self { endpoint, tape: Tape::new(&header, sink) })
     }
@@ -289,6 +289,34 @@ impl<S: Storage, W: Sink> Recorder<S, W> {
         self.call(&Input::EndQueries, &[], Endpoint::end_queries, |()| Output::Unit);
     }
 
+    /// [`Endpoint::drain`].
+    pub fn drain(&mut self, draining: bool) {
+        let call = |endpoint: &mut Endpoint<S>| endpoint.drain(draining);
+        self.call(&Input::Drain { draining }, &[], call, |()| Output::Unit);
+    }
+
+    /// [`Endpoint::ban`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn ban(&mut self, now: Instant, whom: Whom, until: Instant) -> Result<(), BanError> {
+        let call = |endpoint: &mut Endpoint<S>| endpoint.ban(now, whom, until);
+        self.call(&Input::Ban { now, whom, until }, &[], call, Output::Banned)
+    }
+
+    /// [`Endpoint::unban`].
+    pub fn unban(&mut self, whom: Whom) -> bool {
+        let call = |endpoint: &mut Endpoint<S>| endpoint.unban(whom);
+        self.call(&Input::Unban { whom }, &[], call, Output::Flag)
+    }
+
+    /// [`Endpoint::close_all`].
+    pub fn close_all(&mut self, now: Instant, whom: Whom, reason: CloseReason) -> u32 {
+        let call = |endpoint: &mut Endpoint<S>| endpoint.close_all(now, whom, reason);
+        self.call(&Input::CloseAll { now, whom, reason }, &[], call, Output::Count)
+    }
+
     /// [`Endpoint::take_answer`].
     pub fn take_answer(&mut self) -> Option<Answer> {
         self.tape.input(&Input::TakeAnswer, &[]);
@@ -343,6 +371,21 @@ impl<S: Storage, W: Sink> Recorder<S, W> {
     /// [`Endpoint::in_use`].
     pub fn in_use(&mut self) -> InUse {
         self.endpoint.in_use()
+    }
+
+    /// [`Endpoint::is_banned`].
+    pub fn is_banned(&mut self, now: Instant, address: &Address) -> bool {
+        self.endpoint.is_banned(now, address)
+    }
+
+    /// [`Endpoint::is_draining`].
+    pub const fn is_draining(&self) -> bool {
+        self.endpoint.is_draining()
+    }
+
+    /// [`Endpoint::is_drained`].
+    pub fn is_drained(&mut self) -> bool {
+        self.endpoint.is_drained()
     }
 
     /// [`Endpoint::storage`].

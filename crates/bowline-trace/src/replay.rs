@@ -119,7 +119,7 @@ impl<S: Storage, R: Source> Replay<S, R> {
         if header.mac_check != mac_check(mac) {
             return Err(ReplayError::OtherMac);
         }
-        let (recorded, given) = (header.shape, storage.parts().shape());
+        let (recorded, given) = (header.shape, storage.shape());
         if recorded != given {
             return Err(ReplayError::OtherMemory { recorded, given });
         }
@@ -282,6 +282,15 @@ impl<S: Storage, R: Source> Replay<S, R> {
                 endpoint.end_queries();
                 Output::Unit
             }
+            Input::Drain { draining } => {
+                endpoint.drain(draining);
+                Output::Unit
+            }
+            Input::Ban { now, whom, until } => Output::Banned(endpoint.ban(now, whom, until)),
+            Input::Unban { whom } => Output::Flag(endpoint.unban(whom)),
+            Input::CloseAll { now, whom, reason } => {
+                Output::Count(endpoint.close_all(now, whom, reason))
+            }
             Input::TakeAnswer => Output::Answer(
                 endpoint
                     .take_answer()
@@ -371,7 +380,7 @@ mod tests {
     }
 
     fn header() -> Header {
-        let shape = Memory::new().parts().shape();
+        let shape = Memory::new().shape();
         Header::new(&Config::small(7), &SipHash, &[7; 32], shape)
     }
 
@@ -449,10 +458,10 @@ mod tests {
     #[test]
     fn every_answer_comes_back_as_it_was() {
         use bowline_core::{
-            Address, BufferTooShort, CancelError, ChannelId, DisconnectReason, DropReason, Ecn,
-            Event, Mode, Outcome, Received, Tag,
+            Address, BufferTooShort, CancelError, ChannelId, CloseReason, DisconnectReason,
+            DropReason, Ecn, Event, Mode, Outcome, Received, Tag,
         };
-        use bowline_native::{Broadcast, ConnectError, UnknownPeer};
+        use bowline_native::{BanError, Broadcast, ConnectError, UnknownPeer, Whom};
         let (now, peer) = (Instant::from_micros(9), PeerId::new(300, 70_000));
         let bytes = Bytes { len: 300, checksum: 0x0102_0304 };
         let to = Address::from_raw(b"somebody").unwrap();
@@ -501,6 +510,17 @@ mod tests {
             (Input::SetInfo { len: Some(0) }, Output::Flag(true)),
             (Input::SetInfo { len: None }, Output::Flag(false)),
             (Input::TakeAnswer, Output::Answer(Some((to, bytes)))),
+            (Input::Drain { draining: true }, Output::Unit),
+            (
+                Input::Ban { now, whom: Whom::Source(to), until: Instant::MAX },
+                Output::Banned(Err(BanError::Full { bans: u32::MAX })),
+            ),
+            (Input::Ban { now, whom: Whom::Address(to), until: now }, Output::Banned(Ok(()))),
+            (Input::Unban { whom: Whom::Source(to) }, Output::Flag(true)),
+            (
+                Input::CloseAll { now, whom: Whom::Address(to), reason: CloseReason(7) },
+                Output::Count(u32::MAX),
+            ),
         ];
         for reason in DropReason::ALL {
             calls.push((datagram, Output::Handled(Err(*reason))));
@@ -519,7 +539,7 @@ mod tests {
         #[test]
         fn no_contents_do_any_harm(
             contents in prop::collection::vec(
-                prop_oneof![3 => 0..22u8, 1 => any::<u8>(), 2 => Just(0)], 0..400,
+                prop_oneof![3 => 0..26u8, 1 => any::<u8>(), 2 => Just(0)], 0..400,
             ),
             with_header: bool,
         ) {

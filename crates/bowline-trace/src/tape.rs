@@ -1,6 +1,7 @@
 //! Records, as a recorder writes them.
 
 use bowline_core::{Address, Instant, PeerId};
+use bowline_native::Whom;
 use bowline_wire::checksum::{crc32, update};
 
 use crate::addresses::{Addresses, Spelling};
@@ -170,6 +171,24 @@ impl<W: Sink> Tape<W> {
             }
             Input::EndQueries => self.begin(kind::END_QUERIES, input),
             Input::TakeAnswer => self.begin(kind::TAKE_ANSWER, input),
+            Input::Drain { draining } => {
+                self.begin(kind::DRAIN, input);
+                self.chunks.byte(draining.into());
+            }
+            Input::Ban { ref whom, until, .. } => {
+                self.begin(kind::BAN | flags(whom), input);
+                self.whom(whom);
+                self.chunks.varint(until.as_micros());
+            }
+            Input::Unban { ref whom } => {
+                self.begin(kind::UNBAN | flags(whom), input);
+                self.whom(whom);
+            }
+            Input::CloseAll { ref whom, reason, .. } => {
+                self.begin(kind::CLOSE_ALL | flags(whom), input);
+                self.whom(whom);
+                self.chunks.varint(reason.0.into());
+            }
         }
     }
 
@@ -188,6 +207,11 @@ impl<W: Sink> Tape<W> {
 
     fn peer(&mut self, peer: PeerId) {
         Row::peer(peer).iter().for_each(|number| self.chunks.varint(*number));
+    }
+
+    fn whom(&mut self, whom: &Whom) {
+        let (Whom::Address(address) | Whom::Source(address)) = whom;
+        self.address(address);
     }
 
     fn options(&mut self, options: &Options) {
@@ -240,6 +264,13 @@ impl<W: Sink> Tape<W> {
         if let Some(address) = &row.address {
             self.address(address);
         }
+    }
+}
+
+const fn flags(whom: &Whom) -> u8 {
+    match whom {
+        Whom::Address(_) => 0,
+        Whom::Source(_) => flag::MORE,
     }
 }
 

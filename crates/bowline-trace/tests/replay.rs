@@ -50,7 +50,7 @@ fn every_call_there_is_was_made() {
             assert!(len > 0 && len <= scratch.len());
         }
     }
-    assert_eq!(calls.len(), 21, "{calls:?}");
+    assert_eq!(calls.len(), 25, "{calls:?}");
     assert!(answers > 0);
 }
 

@@ -5,7 +5,7 @@ use bowline_core::{
     Received,
 };
 use bowline_crypto::SipHash;
-use bowline_native::{Accept, Config, Endpoint, Fixed};
+use bowline_native::{Accept, Config, Endpoint, Fixed, RateLimit, Whom};
 
 use crate::input::{Input, keep};
 
@@ -34,7 +34,28 @@ pub fn exercise(input: &mut Input) {
         garble(&mut server, here, now, input);
         talk(&mut client, now, input);
         talk(&mut server, now, input);
+        let until = Instant::from_micros(u64::from(input.word()));
+        guard(&mut server, now, until, address(input), input.word());
     }
+}
+
+/// Who is let in.
+fn guard(
+    server: &mut Endpoint<&mut Memory>,
+    now: Instant,
+    until: Instant,
+    address: Address,
+    choice: u32,
+) {
+    let whom = if choice & 1 == 1 { Whom::Address(address) } else { Whom::Source(address) };
+    keep(server.ban(now, whom, until).is_ok());
+    keep(server.is_banned(now, &address));
+    keep(server.close_all(now, whom, CloseReason(choice)));
+    if choice & 2 == 2 {
+        keep(server.unban(whom));
+    }
+    server.drain(choice & 4 == 4);
+    keep(server.is_drained());
 }
 
 fn config(input: &mut Input) -> Config {
@@ -63,6 +84,8 @@ fn config(input: &mut Input) -> Config {
             age: Duration::from_micros(u64::from(input.word())),
         },
         connection_ids: (input.word() & 1 == 1),
+        handshake_rate: Some(RateLimit { burst: input.word(), per_second: input.word() }),
+        source_sessions_max: input.word(),
         ..Config::small(u64::from(input.word()))
     }
 }

@@ -5,14 +5,21 @@ use bowline_transport::fragments::Assembly;
 use bowline_transport::record::Record;
 
 use super::{Capacity, Control, Parts, Slices, Storage};
+use crate::bans::Ban;
 use crate::domain::Domain;
+use crate::gate::Gate;
 use crate::peer::Peer;
 use crate::reply::Reply;
+use crate::sources::{SourceCount, SourceRate};
 
 /// Messages in reassembly for which [`Fixed`] has room, per peer.
 const ASSEMBLIES_PER_PEER: usize = 1;
 /// Answers to strangers that can wait in a [`Fixed`].
 const REPLIES: usize = 4;
+/// Bans for which a [`Fixed`] has room.
+const BANS: usize = 4;
+/// Sources that a [`Fixed`] can hold to a rate.
+const RATES: usize = 8;
 
 /// Memory for `PEERS` sessions of `CHANNELS` channels, sized at compile time and fit for a `static`.
 ///
@@ -21,6 +28,8 @@ const REPLIES: usize = 4;
 ///
 /// `MODES` is how many (channel, mode) pairs there may be for each channel: 3 suffice without the loose
 /// modes (`Config::loose_credit` 0), with them it takes 5.
+///
+/// There is room for four bans, and to hold eight sources to a rate.
 ///
 /// `RECORDS` records of 40 bytes and `BLOCKS` blocks of `BLOCK_LEN` bytes (4 of them overhead) are
 /// shared by all sessions. [`Fixed::BYTES`] is all the memory an endpoint takes besides [`crate::Endpoint`]
@@ -44,6 +53,10 @@ pub struct Fixed<
     deadlines: [Entry; PEERS],
     places: [u32; PEERS],
     replies: [Reply; REPLIES],
+    bans: [Ban; BANS],
+    ban_index: [[Link; 2]; BANS],
+    rates: [SourceRate; RATES],
+    counts: [[SourceCount; 2]; PEERS],
     control: Control,
 }
 
@@ -67,11 +80,16 @@ impl<
         + size_of::<[Assembly; ASSEMBLIES_PER_PEER]>()
         + size_of::<[[Link; 5]; CHANNELS]>()
         + size_of::<[Link; 2]>()
+        + size_of::<[SourceCount; 2]>()
         + size_of::<Entry>()
         + size_of::<u32>();
 
     /// Bytes of that which do not depend on how many of anything there are.
-    pub const SHARED_BYTES: usize = size_of::<[Reply; REPLIES]>() + size_of::<Control>();
+    pub const SHARED_BYTES: usize = size_of::<[Reply; REPLIES]>()
+        + size_of::<[Ban; BANS]>()
+        + size_of::<[[Link; 2]; BANS]>()
+        + size_of::<[SourceRate; RATES]>()
+        + size_of::<Control>();
 
     /// Unused memory.
     pub const fn new() -> Self {
@@ -87,6 +105,10 @@ impl<
             deadlines: [Entry::NONE; PEERS],
             places: [Schedule::UNPLACED; PEERS],
             replies: [Reply::VACANT; REPLIES],
+            bans: [Ban::VACANT; BANS],
+            ban_index: [[Link::NONE; 2]; BANS],
+            rates: [SourceRate::VACANT; RATES],
+            counts: [[SourceCount::VACANT; 2]; PEERS],
             control: Control::new(&Capacity {
                 peers: PEERS as u32,
                 domains: (PEERS * CHANNELS * MODES) as u32,
@@ -140,5 +162,15 @@ impl<
             &mut self.control,
             CHANNELS,
         )
+    }
+
+    fn gate(&mut self) -> Gate<'_> {
+        Gate {
+            bans: &mut self.bans,
+            ban_index: self.ban_index.as_flattened_mut(),
+            bans_max: BANS as u32,
+            rates: &mut self.rates,
+            counts: self.counts.as_flattened_mut(),
+        }
     }
 }

@@ -7,16 +7,25 @@ use bowline_transport::fragments::Assembly;
 use bowline_transport::record::Record;
 
 use super::{Capacity, Control, Need, Parts, Shape, Slices, Storage};
+use crate::bans::Ban;
 use crate::config::Config;
 use crate::domain::Domain;
+use crate::gate::Gate;
 use crate::peer::Peer;
 use crate::promise::Promise;
 use crate::reply::Reply;
+use crate::sources::{SourceCount, SourceRate};
 
 /// Most answers to strangers that wait to be sent. What comes at once is a burst between two calls of
 /// `poll_transmit`; who gets no answer asks again.
 const REPLIES_MAX: usize = 512;
 const REPLIES_MIN: usize = 16;
+/// How many sources are held to a rate at once: as many as there are sessions, within these.
+const RATES_MAX: usize = 1_024;
+const RATES_MIN: usize = 16;
+/// Most bans there may be for each session, and in all.
+const BANS_PER_PEER: u32 = 16;
+const BANS_MAX: u32 = 1 << 16;
 /// Most bytes that are taken at once for a shape, which somebody else may have thought up.
 const FILLED_MAX: usize = 1 << 30;
 
@@ -78,16 +87,32 @@ impl Limits {
             .saturating_add(array::<Record>(capacity.records))
             .saturating_add(array::<Assembly>(capacity.assemblies))
             .saturating_add(blocks)
+            .saturating_add(self.gate_bytes())
+    }
+
+    /// Bytes of [`Self::bytes_max`] that are taken only for bans, and to count sessions by source.
+    pub const fn gate_bytes(&self) -> usize {
+        let (bans, peers) = (self.bans_max(), self.peers as usize);
+        array::<Ban>(bans)
+            .saturating_add(times(index_len(bans as usize), size_of::<Link>()))
+            .saturating_add(times(index_len(peers), size_of::<SourceCount>()))
+    }
+
+    /// Most bans that there may be: sixteen for each session there may be, up to 65,536.
+    pub const fn bans_max(&self) -> u32 {
+        let bans = self.peers.saturating_mul(BANS_PER_PEER);
+        if bans < BANS_MAX { bans } else { BANS_MAX }
     }
 
     /// Bytes taken from the allocator for `count` sessions that have nothing to say, once there is room
-    /// for exactly so many.
+    /// for exactly so many, and they are not counted by source.
     pub const fn peers_bytes(&self, count: usize) -> usize {
-        let PeerArrays { index, replies } = self.peer_arrays(count);
+        let PeerArrays { index, replies, rates } = self.peer_arrays(count);
         let each = size_of::<Peer>() + size_of::<Entry>() + size_of::<u32>();
         times(count, each)
             .saturating_add(times(index, size_of::<Link>()))
             .saturating_add(times(replies, size_of::<Reply>()))
+            .saturating_add(times(rates, size_of::<SourceRate>()))
     }
 
     /// Bytes that a session takes of what all share when it holds everything that it is promised, and
@@ -110,15 +135,12 @@ impl Limits {
     /// Lengths of what there is once for all sessions, or several times for each.
     const fn peer_arrays(&self, peers: usize) -> PeerArrays {
         if peers == 0 {
-            return PeerArrays { index: 0, replies: 0 };
+            return PeerArrays { index: 0, replies: 0, rates: 0 };
         }
         PeerArrays {
-            index: times(peers.next_power_of_two(), 2),
-            replies: match peers {
-                ..REPLIES_MIN => REPLIES_MIN,
-                few @ REPLIES_MIN..REPLIES_MAX => few,
-                _ => REPLIES_MAX,
-            },
+            index: index_len(peers),
+            replies: within(peers, REPLIES_MIN, REPLIES_MAX),
+            rates: within(peers, RATES_MIN, RATES_MAX),
         }
     }
 }
@@ -127,6 +149,22 @@ impl Limits {
 struct PeerArrays {
     index: usize,
     replies: usize,
+    rates: usize,
+}
+
+/// Places in which `count` things are found by their hash.
+const fn index_len(count: usize) -> usize {
+    if count == 0 { 0 } else { times(count.next_power_of_two(), 2) }
+}
+
+const fn within(count: usize, least: usize, most: usize) -> usize {
+    if count < least {
+        least
+    } else if count < most {
+        count
+    } else {
+        most
+    }
 }
 
 const fn times(count: usize, len: usize) -> usize {
@@ -154,6 +192,13 @@ pub struct Heap {
     deadlines: Vec<Entry>,
     places: Vec<u32>,
     replies: Vec<Reply>,
+    bans: Vec<Ban>,
+    ban_index: Vec<Link>,
+    bans_max: u32,
+    rates: Vec<SourceRate>,
+    counts: Vec<SourceCount>,
+    /// Sessions are counted by source.
+    counting: bool,
     control: Control,
 }
 
@@ -173,6 +218,12 @@ impl Heap {
             deadlines: Vec::new(),
             places: Vec::new(),
             replies: Vec::new(),
+            bans: Vec::new(),
+            ban_index: Vec::new(),
+            bans_max: limits.bans_max(),
+            rates: Vec::new(),
+            counts: Vec::new(),
+            counting: false,
             control: Control::new(&capacity),
         }
     }
@@ -182,29 +233,31 @@ impl Heap {
     ///
     /// None if no heap has this shape, if the allocator refuses, or if more than 1 GiB were taken at once.
     pub fn of_shape(shape: &Shape) -> Option<Self> {
-        let Shape { capacity, channels, peers, replies } = *shape;
+        let Shape { capacity, channels, peers, replies, bans, rates } = *shape;
         let Capacity { records, blocks, block_len, .. } = capacity;
         let bytes = u64::from(blocks) * u64::from(block_len);
         let limits = Limits { peers: capacity.peers, channels, records, bytes, block_len };
-        let mut heap = Self { control: Control::new(&capacity), ..Self::new(limits) };
-        let fits = peers == 0 || heap.fill(&capacity, replies as usize);
-        (fits && heap.parts().shape() == *shape).then_some(heap)
+        let control = Control::new(&capacity);
+        let mut heap = Self { control, bans_max: bans, ..Self::new(limits) };
+        let fits = peers == 0 || heap.fill(&capacity, replies as usize, rates as usize);
+        (fits && heap.shape() == *shape).then_some(heap)
     }
 
     /// Takes everything that there may ever be.
-    fn fill(&mut self, capacity: &Capacity, replies: usize) -> bool {
+    fn fill(&mut self, capacity: &Capacity, replies: usize, rates: usize) -> bool {
         let Capacity { peers, domains, records, assemblies, blocks, block_len } = *capacity;
         let bytes = times(blocks as usize, block_len as usize);
         let taken = self
             .limits
             .peers_bytes(peers as usize)
             .saturating_add(times(replies, size_of::<Reply>()))
+            .saturating_add(times(rates, size_of::<SourceRate>()))
             .saturating_add(array::<Domain>(domains))
             .saturating_add(array::<Record>(records))
             .saturating_add(array::<Assembly>(assemblies))
             .saturating_add(bytes);
         let fits = taken <= FILLED_MAX
-            && self.take_peers(peers as usize, replies)
+            && self.take_peers(peers as usize, replies, rates)
             && self.take_table(peers as usize)
             && fill(&mut self.domains, domains as usize)
             && fill(&mut self.records, records as usize)
@@ -231,29 +284,39 @@ impl Heap {
             + bytes(&self.deadlines)
             + bytes(&self.places)
             + bytes(&self.replies)
+            + bytes(&self.bans)
+            + bytes(&self.ban_index)
+            + bytes(&self.rates)
+            + bytes(&self.counts)
     }
 
     fn grow_peers(&mut self) -> bool {
         let limit = self.limits.peers as usize;
         let Some(count) = doubled(self.peers.len(), limit, 4) else { return false };
-        self.take_peers(count, self.limits.peer_arrays(count).replies)
+        let PeerArrays { replies, rates, .. } = self.limits.peer_arrays(count);
+        self.take_peers(count, replies, rates)
     }
 
     /// Takes whatever is kept for `count` sessions.
-    fn take_peers(&mut self, count: usize, replies: usize) -> bool {
-        let PeerArrays { index, replies: _ } = self.limits.peer_arrays(count);
+    fn take_peers(&mut self, count: usize, replies: usize, rates: usize) -> bool {
+        let index = index_len(count);
+        let counts = if self.counting { index } else { 0 };
         // All or nothing: only what was reserved for everything is filled.
         let fits = reserve(&mut self.peers, count)
             && reserve(&mut self.index, index)
             && reserve(&mut self.deadlines, count)
             && reserve(&mut self.places, count)
-            && reserve(&mut self.replies, replies);
+            && reserve(&mut self.replies, replies)
+            && reserve(&mut self.rates, rates)
+            && reserve(&mut self.counts, counts);
         if fits {
             self.peers.resize_with(count, || Peer::VACANT);
             self.index.resize(index, Link::NONE);
             self.deadlines.resize(count, Entry::NONE);
             self.places.resize(count, Schedule::UNPLACED);
             self.replies.resize_with(replies, || Reply::VACANT);
+            self.rates.resize(rates, SourceRate::VACANT);
+            self.counts.resize(counts, SourceCount::VACANT);
         }
         fits
     }
@@ -271,6 +334,29 @@ impl Heap {
         let fits = reserve(&mut self.table, rows * channels);
         if fits {
             self.table.resize(rows * channels, [Link::NONE; 5]);
+        }
+        fits
+    }
+}
+
+impl Heap {
+    fn grow_bans(&mut self) -> bool {
+        let Some(count) = doubled(self.bans.len(), self.bans_max as usize, 4) else { return false };
+        let index = index_len(count);
+        let fits = reserve(&mut self.bans, count) && reserve(&mut self.ban_index, index);
+        if fits {
+            self.bans.resize(count, Ban::VACANT);
+            self.ban_index.resize(index, Link::NONE);
+        }
+        fits
+    }
+
+    fn begin_counting(&mut self) -> bool {
+        let counts = index_len(self.peers.len().max(self.limits.peers.min(1) as usize));
+        let fits = !self.counting && reserve(&mut self.counts, counts);
+        if fits {
+            self.counting = true;
+            self.counts.resize(counts, SourceCount::VACANT);
         }
         fits
     }
@@ -324,10 +410,22 @@ impl Storage for Heap {
         )
     }
 
+    fn gate(&mut self) -> Gate<'_> {
+        Gate {
+            bans: &mut self.bans,
+            ban_index: &mut self.ban_index,
+            bans_max: self.bans_max,
+            rates: &mut self.rates,
+            counts: &mut self.counts,
+        }
+    }
+
     fn grow(&mut self, need: Need) -> bool {
         match need {
             Need::Peer => self.grow_peers(),
             Need::Domain => grow(&mut self.domains, self.control.domains.ledger().limit(), 8),
+            Need::Ban => self.grow_bans(),
+            Need::Counts => self.begin_counting(),
             Need::Row => self.grow_table(),
             Need::Record => grow(&mut self.records, self.control.records.ledger().limit(), 64),
             Need::Assembly => {

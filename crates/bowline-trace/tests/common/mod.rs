@@ -11,7 +11,7 @@ use bowline_core::{
     Outgoing, PeerId, Received, Tag,
 };
 use bowline_crypto::SipHash;
-use bowline_native::{Accept, Class, Config, Endpoint, Heap, Limits, Storage};
+use bowline_native::{Accept, Class, Config, Endpoint, Heap, Limits, Storage, Whom};
 use bowline_trace::{Recorder, Sink};
 
 pub(crate) const LIMITS: Limits =
@@ -183,6 +183,16 @@ impl<S: Storage, W: Sink> Scene<S, W> {
                 self.other.query(now, name(0));
             }
             20 => self.recorder.end_queries(),
+            21 if turn % 600 == 321 => {
+                let until = now + Duration::from_millis(300);
+                let _ = self.recorder.ban(now, Whom::Source(name(1)), until);
+                let _ = self.recorder.ban(now, Whom::Address(name(0)), Instant::MAX);
+                self.recorder.unban(Whom::Address(name(0)));
+            }
+            22 if turn % 600 == 422 => {
+                self.recorder.close_all(now, Whom::Address(name(1)), CloseReason(3));
+            }
+            23 | 28 if turn % 600 > 500 => self.recorder.drain(turn % 50 == 23),
             25 => self.recorder.add_entropy(&[turn as u8; 11]),
             30 => self.recorder.suspend(),
             31 => self.recorder.resume(now),
