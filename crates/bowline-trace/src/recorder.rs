@@ -234,6 +234,9 @@ impl<S: Storage, W: Sink> Recorder<S, W> {
         peer: PeerId,
         reason: CloseReason,
     ) -> Result<(), UnknownPeer> {
+        if cfg!(bowline_mutant = "unrecorded") {
+            return self.endpoint.finish(now, peer, reason);
+        }
         let call = |endpoint: &mut Endpoint<S>| endpoint.finish(now, peer, reason);
         self.call(&Input::Finish { now, peer, reason }, &[], call, Output::Known)
     }
@@ -253,9 +256,6 @@ impl<S: Storage, W: Sink> Recorder<S, W> {
 
     /// [`Endpoint::suspend`].
     pub fn suspend(&mut self) {
-        if cfg!(bowline_mutant = "unrecorded") {
-            return self.endpoint.suspend();
-        }
         self.call(&Input::Suspend, &[], Endpoint::suspend, |()| Output::Unit);
     }
 
