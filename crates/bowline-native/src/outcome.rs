@@ -76,6 +76,7 @@ impl Peer {
     }
 
     /// Gives up the messages whose time to live is over.
+    #[inline(never)]
     pub(crate) fn expire(&mut self, memory: &mut Memory<'_>, now: Instant) {
         let (mut next, mut at) = (Instant::MAX, self.domains);
         while let Some(link) = at.some() {
