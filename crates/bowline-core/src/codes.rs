@@ -255,8 +255,8 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_number_of_its_own() {
-        assert_eq!(kinds::<SendError>(), 7);
-        assert_eq!(kinds::<CancelError>(), 3);
+        assert_eq!(kinds::<SendError>(), 8);
+        assert_eq!(kinds::<CancelError>(), 4);
         assert_eq!(kinds::<Outcome>(), 7);
         assert_eq!(kinds::<RefuseReason>(), 5);
         assert_eq!(kinds::<DisconnectReason>(), 8);
