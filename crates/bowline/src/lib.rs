@@ -82,6 +82,8 @@
 //!   everything queued was acknowledged, [`Messages::close`] at once.
 //! - Memory has the limits that were configured. What one peer was promised no other can take, and no
 //!   datagram, whatever it holds, makes an endpoint panic or grow past its limits.
+//! - A server can [ban](Endpoint::ban) addresses and hosts, [drain](Endpoint::drain), and hold each source to a rate of
+//!   requests ([`Config::handshake_rate`]) and a number of sessions ([`Config::source_sessions_max`]).
 //! - Nothing is remembered of a stranger, and he never gets more bytes than he sent, until he has
 //!   shown that he receives at his address.
 //!
@@ -143,9 +145,9 @@ pub use bowline_core::{
 };
 pub use bowline_crypto::{KeyedMac, SipHash};
 pub use bowline_native::{
-    Accept, Answer, Broadcast, Class, ClassError, Config, ConfigError, ConnectError, Endpoint,
-    EndpointStatistics, Fixed, INFO_LEN_MAX, InUse, IncompleteLimits, Integrity, MESSAGE_LEN_MAX,
-    PathState, PeerStatistics, Storage, UnknownPeer,
+    Accept, Answer, BanError, Broadcast, Class, ClassError, Config, ConfigError, ConnectError,
+    Endpoint, EndpointStatistics, Fixed, INFO_LEN_MAX, InUse, IncompleteLimits, Integrity,
+    MESSAGE_LEN_MAX, PathState, PeerStatistics, RateLimit, Storage, UnknownPeer, Whom,
 };
 #[cfg(feature = "alloc")]
 pub use bowline_native::{Heap, Limits};
