@@ -3,8 +3,8 @@
 use alloc::collections::BTreeMap;
 
 use bowline_core::{
-    BufferTooShort, ChannelId, DropReason, Event, Instant, Machine, Messages, Mode, Outgoing,
-    PeerId, Received, SendError, Transmit,
+    BufferTooShort, ChannelId, DropReason, Event, Instant, Machine, Messages, Mode, Outcome,
+    Outgoing, PeerId, Received, SendError, Transmit,
 };
 use bowline_native::Endpoint;
 
@@ -80,11 +80,17 @@ pub enum Flaw {
     LateOrdered,
     /// Accepts a message that it then forgets.
     ForgetsSend,
+    /// Does not tell every twentieth outcome.
+    ForgetsOutcome,
+    /// Tells every twentieth outcome twice.
+    TellsTwice,
+    /// Says of what was lost that it has arrived.
+    VouchesForTheLost,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::DeliversTwice,
         Self::SwapsNeighbours,
         Self::WrongChannel,
@@ -97,6 +103,9 @@ impl Flaw {
         Self::MixesUpPeers,
         Self::LateOrdered,
         Self::ForgetsSend,
+        Self::ForgetsOutcome,
+        Self::TellsTwice,
+        Self::VouchesForTheLost,
     ];
 }
 
@@ -108,13 +117,15 @@ pub struct Mutant {
     count: u64,
     /// For each session, a message that is handed over later.
     held: BTreeMap<u64, Message>,
+    /// An event that is told again.
+    again: Option<Event>,
     peers: Vec<PeerId>,
 }
 
 impl Mutant {
     /// `endpoint`, made wrong.
     pub fn new(endpoint: Endpoint<Memory>, flaw: Flaw) -> Self {
-        Self { endpoint, flaw, count: 0, held: BTreeMap::new(), peers: Vec::new() }
+        Self { endpoint, flaw, count: 0, held: BTreeMap::new(), again: None, peers: Vec::new() }
     }
 
     fn genuine(&mut self, from: PeerId) -> Option<Message> {
@@ -146,7 +157,21 @@ impl Party for Mutant {
 
     fn next_event(&mut self) -> Option<Event> {
         loop {
+            if let Some(event) = self.again.take() {
+                return Some(event);
+            }
             let event = self.endpoint.poll_event()?;
+            if let Event::Outcome(peer, tag, outcome) = event {
+                let flaw = self.flaw;
+                match flaw {
+                    Flaw::ForgetsOutcome if self.is_turn() => continue,
+                    Flaw::TellsTwice if self.is_turn() => self.again = Some(event),
+                    Flaw::VouchesForTheLost if outcome == Outcome::Lost => {
+                        return Some(Event::Outcome(peer, tag, Outcome::Acknowledged));
+                    }
+                    _ => {}
+                }
+            }
             if let Event::Connected(peer) = event {
                 self.peers.push(peer);
             }

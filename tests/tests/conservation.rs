@@ -1,11 +1,11 @@
 //! However a session ends, all it took is given back.
 
-use bowline_core::{DisconnectReason, Duration, Event, Messages, Mode};
+use bowline_core::{DisconnectReason, Duration, Event, Messages, Mode, Tag};
 use bowline_native::{Accept, InUse};
 use bowline_sim::{Link, PERCENT, cases, replay_on_panic};
 use bowline_tests::memory::Kind;
 use bowline_tests::scenario::NodePlan;
-use bowline_tests::stage::{Stage, bytes};
+use bowline_tests::stage::{MODES, Stage, bytes, tagged};
 
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(20));
 
@@ -16,10 +16,21 @@ fn busy(seed: u64, kinds: [Kind; 2], link: Link) -> (Stage, [bowline_core::PeerI
     let mut rng = bowline_sim::Rng::new(seed);
     for _ in 0..40 {
         for (node, peer) in [(0, there), (1, back)] {
-            let mode = Mode::GODOT[rng.below(3) as usize];
+            let mode = MODES[rng.below(5) as usize];
             let Some(most) = stage.endpoints[node].message_max(peer, mode) else { continue };
             let len = rng.below(most.min(20_000) as u64 + 1) as usize;
-            let _ = stage.send(node, peer, 0, mode, &bytes(seed, len));
+            let message = bytes(seed, len);
+            let pieces = [&message[..]];
+            // Some with a ticket and some without, some to be replaced, withdrawn, or too late.
+            let tag = rng.below(8) as u32;
+            let mut message = tagged(mode, &pieces, tag);
+            message.tag = message.tag.filter(|_| rng.chance(60 * PERCENT));
+            message.time_to_live =
+                rng.chance(30 * PERCENT).then(|| rng.duration(Duration::from_millis(100)));
+            let _ = stage.offer(node, peer, message);
+            if rng.chance(20 * PERCENT) {
+                let _ = stage.endpoints[node].cancel(peer, Tag(rng.below(8) as u32));
+            }
         }
         stage.run_for(Duration::from_millis(rng.below(12)));
         if rng.chance(20 * PERCENT) {

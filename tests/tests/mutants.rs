@@ -1,11 +1,12 @@
 //! Endpoints that are wrong on purpose: the models tell. (The table of all is in `MUTANTS.md`.)
 
 use bowline_core::Duration;
+use bowline_fuzz::ledger::Unaccountable;
 use bowline_sim::{Link, PERCENT};
 use bowline_tests::memory::Kind;
 use bowline_tests::mutant::{Flaw, Mutant, Party};
 use bowline_tests::oracle::Wrong;
-use bowline_tests::scenario::{NodePlan, Scenario};
+use bowline_tests::scenario::{NodePlan, Scenario, Wishes};
 use bowline_tests::world::{Failure, World};
 
 /// A world of three in which every flaw has its chance.
@@ -14,6 +15,7 @@ fn scenario(seed: u64) -> Scenario {
     let mut scenario = Scenario::pair(seed, [Kind::TightHeap, Kind::Heap], link);
     scenario.nodes.push(NodePlan::new(Kind::Heap));
     scenario.burst = 12;
+    scenario.wishes = Wishes { tag: 30 * PERCENT, ..Wishes::NONE };
     scenario
 }
 
@@ -43,6 +45,14 @@ fn is_caught(flaw: Flaw, failure: &Failure) -> bool {
         // What the receiver never gets is missing when everything should have arrived.
         Flaw::ForgetsSend => wrong == Some(Wrong::TooEarly),
         Flaw::LosesLast | Flaw::ForgetsWritable => matches!(failure, Failure::Stuck { .. }),
+        Flaw::ForgetsOutcome => matches!(
+            failure,
+            Failure::Stuck { .. } | Failure::Fate { fault: Unaccountable::Forgotten(..), .. }
+        ),
+        Flaw::TellsTwice => {
+            matches!(failure, Failure::Fate { fault: Unaccountable::Unknown(..), .. })
+        }
+        Flaw::VouchesForTheLost => matches!(failure, Failure::Stuck { .. }),
     }
 }
 

@@ -803,6 +803,34 @@ fn what_is_being_finished_can_still_be_cancelled() {
 }
 
 #[test]
+fn what_is_sent_to_all_has_an_outcome_from_each() {
+    for mode in MODES {
+        let mut stage = Stage::new(1, &[HEAP; 5], 0, LINK);
+        let peers: Vec<PeerId> = (1..5).map(|node| stage.connect(0, node).0).collect();
+        // One of them hears nothing.
+        stage.net.set_link(0, 4, Link::DOWN);
+        let pieces = [&b"to whom it may concern"[..]];
+        let message = tagged(mode, &pieces, 6);
+        let now = stage.now();
+        let count = stage.endpoints[0].broadcast(now, message, Some(peers[0])).sent;
+        assert_eq!(count, 3);
+        stage.run_for(Duration::from_secs(30));
+        let mut told: Vec<_> = stage
+            .take_events(0)
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Outcome(peer, Tag(6), outcome) => Some((peer, outcome)),
+                _ => None,
+            })
+            .collect();
+        told.sort_by_key(|(peer, _)| *peer);
+        // That it was lost nobody can know: nothing comes from there any more.
+        let (acked, closed) = (Outcome::Acknowledged, Outcome::Closed);
+        assert_eq!(told, [(peers[1], acked), (peers[2], acked), (peers[3], closed)], "{mode}");
+    }
+}
+
+#[test]
 fn nobody_can_cancel_in_another_session() {
     for mode in MODES {
         let mut stage = Stage::new(1, &[HEAP, HEAP, HEAP], 0, LINK);

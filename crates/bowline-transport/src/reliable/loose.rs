@@ -157,7 +157,8 @@ impl LooseStream {
                 return Next::Message { prefix, len, at: content, run };
             }
             let newest = self.keys.newest(ranges.records, key_at(pool, content));
-            if newest.is_none_or(|newest| ahead32(newest, offset) <= 0) {
+            let is_newest = newest.is_none_or(|newest| ahead32(newest, offset) <= 0);
+            if is_newest || cfg!(bowline_mutant = "keep_older") {
                 return Next::Message { prefix, len, at: content, run: whole };
             }
             self.consume(pool, blocks, ranges, whole);

@@ -371,7 +371,7 @@ impl OutStream {
     /// The range of `link` was lost; the record is kept until it is sent again, or given back.
     pub fn on_lost(&mut self, ranges: &mut Ranges<'_, '_>, link: Link) {
         let Record { start, end, flags, .. } = ranges.records[link];
-        if flags & Record::VOID != 0 {
+        if flags & Record::VOID != 0 && !cfg!(bowline_mutant = "void_not_resent") {
             self.tickets.on_void_lost(ranges.records, start, end);
         }
         // Behind what was given up there may be more that rode on the fate of the packet.

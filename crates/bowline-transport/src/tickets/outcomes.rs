@@ -40,10 +40,14 @@ impl Outcomes {
     ) -> Option<(Tag, Outcome)> {
         let link = self.head.some()?;
         let ticket = &mut records[link];
-        self.head = ticket.more;
-        ticket.flags &= !UNTOLD;
         let outcome = Outcome::from_code(Code::bare(ticket.size as u8)).unwrap_or(Outcome::Closed);
         let told = (Tag(ticket.number), outcome);
+        if cfg!(bowline_mutant = "outcome_twice") && ticket.flags & TAGGED != 0 {
+            ticket.flags &= !TAGGED;
+            return Some(told);
+        }
+        self.head = ticket.more;
+        ticket.flags &= !UNTOLD;
         if ticket.flags & OUT != 0 {
             records.give(quota, link);
         }
@@ -88,7 +92,7 @@ impl<'a> Ends<'a> {
     fn note(&mut self, records: &mut Slots<'_, Record>, link: Link, outcome: Outcome) {
         let ticket = &mut records[link];
         ticket.flags |= DECIDED;
-        if ticket.flags & TAGGED != 0 {
+        if ticket.flags & TAGGED != 0 && !cfg!(bowline_mutant = "drop_outcome") {
             ticket.flags |= UNTOLD;
             ticket.size = u16::from(outcome.to_code().kind);
             self.outcomes.push(records, link);
@@ -99,7 +103,7 @@ impl<'a> Ends<'a> {
     pub(super) fn release(&mut self, records: &mut Slots<'_, Record>, link: Link) {
         let ticket = &mut records[link];
         ticket.flags |= OUT;
-        if ticket.flags & UNTOLD == 0 {
+        if ticket.flags & UNTOLD == 0 && !cfg!(bowline_mutant = "leak_ticket") {
             records.give(self.quota, link);
         }
     }
