@@ -37,6 +37,44 @@ pub struct PeerStatistics {
 }
 
 impl PeerStatistics {
+    /// All counters by name. Names never change.
+    pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        // A new field does not compile before it is among them.
+        let Self {
+            datagrams_sent,
+            datagrams_received,
+            bytes_sent,
+            bytes_received,
+            datagrams_dropped,
+            packets_lost,
+            acks_late,
+            bytes_resent,
+            probes,
+            messages_sent,
+            messages_received,
+            messages_late,
+            messages_incomplete,
+            bytes_abandoned,
+        } = *self;
+        [
+            ("datagrams_sent", datagrams_sent.into()),
+            ("datagrams_received", datagrams_received.into()),
+            ("bytes_sent", bytes_sent),
+            ("bytes_received", bytes_received),
+            ("datagrams_dropped", datagrams_dropped.into()),
+            ("packets_lost", packets_lost.into()),
+            ("acks_late", acks_late.into()),
+            ("bytes_resent", bytes_resent),
+            ("probes", probes.into()),
+            ("messages_sent", messages_sent.into()),
+            ("messages_received", messages_received.into()),
+            ("messages_late", messages_late.into()),
+            ("messages_incomplete", messages_incomplete.into()),
+            ("bytes_abandoned", bytes_abandoned.into()),
+        ]
+        .into_iter()
+    }
+
     pub(crate) const NONE: Self = Self {
         datagrams_sent: 0,
         datagrams_received: 0,
@@ -76,7 +114,7 @@ pub struct PathState {
 }
 
 /// What passed through an endpoint.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct EndpointStatistics {
     /// Datagrams sent.
     pub datagrams_sent: u64,
@@ -114,9 +152,65 @@ impl EndpointStatistics {
         self.drops.iter().map(|&count| u64::from(count)).sum()
     }
 
+    /// All counters by name, those of dropped datagrams by reason
+    /// ([`DropReason::counter_name`]) included. Names never change.
+    pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        // A new field does not compile before it is among them.
+        let Self {
+            datagrams_sent,
+            datagrams_received,
+            bytes_sent,
+            bytes_received,
+            sessions,
+            replies_dropped,
+            drops,
+        } = *self;
+        let counts = [
+            ("datagrams_sent", datagrams_sent),
+            ("datagrams_received", datagrams_received),
+            ("bytes_sent", bytes_sent),
+            ("bytes_received", bytes_received),
+            ("sessions", sessions.into()),
+            ("replies_dropped", replies_dropped.into()),
+        ];
+        let reasons = DropReason::ALL.iter().map(|reason| reason.counter_name());
+        counts.into_iter().chain(reasons.zip(drops.map(u64::from)))
+    }
+
     pub(crate) fn count_drop(&mut self, reason: DropReason) {
         if let Some(count) = self.drops.get_mut(reason.index()) {
             *count = count.wrapping_add(1);
         }
+    }
+}
+
+/// Every counter with its name.
+impl core::fmt::Debug for EndpointStatistics {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_map().entries(self.counters()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_counter_has_a_name_of_its_own() {
+        let mut statistics = EndpointStatistics::NONE;
+        for (at, reason) in DropReason::ALL.iter().enumerate() {
+            (0..=at).for_each(|_| statistics.count_drop(*reason));
+        }
+        let counters: BTreeMap<_, _> = statistics.counters().collect();
+        assert_eq!(counters.len(), 6 + DropReason::COUNT);
+        for (at, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(counters[reason.counter_name()], at as u64 + 1);
+        }
+        let plain = |name: &str| name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+        let of_peers: BTreeMap<_, _> = PeerStatistics::NONE.counters().collect();
+        assert_eq!(of_peers.len(), 14);
+        assert!(counters.keys().chain(of_peers.keys()).all(|name| plain(name)));
     }
 }
