@@ -70,3 +70,23 @@ fn a_packet_of_two_incomplete_messages_takes_two_places_and_no_blocks_to_speak_o
     assert_eq!(server.in_use().assemblies, 5);
     assert!(server.storage().allocated() < before + 64 * 1024);
 }
+
+#[test]
+fn limits_for_a_configuration_hold_what_it_promises_and_announces() {
+    for config in [
+        Config::new(1),
+        Config::small(1),
+        Config { channels: 256, ..Config::new(1) },
+        Config { channels: 1, reliable_max: 100, loose_credit: 0, ..Config::new(1) },
+    ] {
+        for peers in [1, 3, 1_000] {
+            let limits = Limits::for_config(&config, peers);
+            let endpoint = Endpoint::plain(config, &SipHash, &[1; 32], Heap::new(limits));
+            let endpoint = endpoint.unwrap_or_else(|error| panic!("{error}: {limits:?}"));
+            let announced = endpoint.config();
+            assert_eq!(announced.reliable_max, config.reliable_max);
+            assert_eq!(announced.ordered_max, config.ordered_max);
+            assert_eq!(announced.unreliable_max, config.unreliable_max);
+        }
+    }
+}

@@ -60,6 +60,31 @@ impl Limits {
         }
     }
 
+    /// What `peers` sessions of this configuration are promised, in blocks of 1 KiB, and on top of that:
+    /// room for one message of the longest length to arrive and one to be sent, so that none is announced
+    /// shorter; 64 records for each session, and 1,024.
+    ///
+    /// The configuration's channels are all that there is room for.
+    pub const fn for_config(config: &Config, peers: u32) -> Self {
+        const BLOCK_LEN: u32 = 1024;
+        let mut longest = config.reliable_max;
+        if longest < config.incomplete.bytes {
+            longest = config.incomplete.bytes;
+        }
+        // Of each block four bytes are the pool's, and no message begins where a block does.
+        let whole = (longest as u64 / (BLOCK_LEN as u64 - 4) + 3) * BLOCK_LEN as u64;
+        let promised = config.blocks_per_peer(BLOCK_LEN) as u64 * BLOCK_LEN as u64;
+        Self {
+            peers,
+            channels: config.channels,
+            records: peers
+                .saturating_mul(config.records_per_peer().saturating_add(64))
+                .saturating_add(1_024),
+            bytes: promised.saturating_mul(peers as u64).saturating_add(2 * whole),
+            block_len: BLOCK_LEN,
+        }
+    }
+
     /// Most of each thing that there may come to be.
     const fn capacity(&self) -> Capacity {
         let block_len = if self.block_len < 16 { 16 } else { self.block_len };
