@@ -93,6 +93,9 @@
 //! | fragments | [`fragments`] | reassembly agrees with a byte-by-byte model, within its limits | 1,024 × 250 |
 //! | | | a packet that passed the check is taken as a whole | 1,024 × 60 |
 //! | | | over a link that loses, repeats and reorders, a message arrives just if all its packets did, once | 1,024 × 40 |
+//! | tickets | [`tickets`] | whatever is given up, told, lost and acknowledged in whatever order, each tagged message ends once, what is due is known, and all tickets come back | 1,024 × 120 |
+//! | | | of a message that is sent once the first packet lost decides, or the last acknowledged | 1,024 × 80 |
+//! | keys | [`key_tree`] | a tree of records is a map, and never deeper than a key has bits | 1,024 × 200 |
 //! | credit | [`credit`] | what is allowed is promised; windows leave memory to who needs it more; a message of any length gets its credit once there is memory | 1,024 × 80 |
 //! | | | limits may overtake each other | 1,024 × 20 |
 //! | channel scheduler | [`scheduler`] | a queue without doubles; nobody waits for two turns of another; a backlog is shared evenly | 768 × 200 |

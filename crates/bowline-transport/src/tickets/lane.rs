@@ -360,4 +360,10 @@ impl Tickets {
         let unsent = ticket.flags & DECIDED == 0 && ahead32(ticket.start, sent) >= 0;
         unsent.then_some((ticket.start, ticket.end))
     }
+
+    /// How many were given up: of all, and of those not sent to the end.
+    #[cfg(test)]
+    pub(super) const fn dead(&self) -> [u32; 2] {
+        [self.dead, self.dead_unsent]
+    }
 }

@@ -337,6 +337,9 @@ impl World {
         assert_eq!(self.memory.quota.held() as usize, held);
         assert_eq!(self.tickets.is_empty(), self.lane.is_empty());
         assert_eq!(self.memory.outcomes.is_empty(), self.told.is_empty());
+        let dead = self.lane.iter().filter(|one| one.is_dead());
+        let unsent = dead.clone().filter(|one| self.is_before(self.sent, one.end));
+        assert_eq!(self.tickets.dead(), [dead.count() as u32, unsent.count() as u32]);
         let due = self.lane.iter().position(|one| one.due);
         let expected = due.map(|at| self.joined(at));
         let tickets = &self.tickets;
