@@ -74,6 +74,8 @@ impl Hostile<'_> {
         let mut out = Direction { session, by_client };
         if self.begun.contains(&out) {
             // A copy of a request came after its session was over. What does its client say to that?
+            // Without checksums nothing tells copies of the old session's packets from new ones.
+            self.tainted |= !self.checked;
             self.poll(side.other(), EVENTS_MAX)?;
             let back = Direction { by_client: !by_client, ..out };
             let others = &self.sessions[side.other().index()];
