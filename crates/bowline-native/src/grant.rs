@@ -61,7 +61,8 @@ impl Peer {
     }
 
     /// A peer that is heard, and adds nothing to the message that was given so much memory, keeps it from
-    /// everybody, be it on purpose or because its path lets only short datagrams through. Judged after two times of silence, since one may pass before it is heard at all.
+    /// everybody, be it on purpose or because its path lets only short datagrams through. Judged after two
+    /// times of silence, since one may pass before it is heard at all.
     pub(crate) fn judge_long(&mut self, memory: &Memory<'_>, context: &Context, now: Instant) {
         let Some(link) = self.long.some() else { return };
         let complete = match &memory.domains[link].lane {

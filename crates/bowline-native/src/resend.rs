@@ -20,8 +20,8 @@ const ACK_ROOM: usize = 30;
 const HEAD_MAX: usize = 12;
 
 impl Peer {
-    /// After a probe timeout: the oldest bytes in flight, alone, in a packet that takes over their
-    /// record; or a PING.
+    /// After a probe timeout: the first bytes that a stream waits for, alone in a packet that answers for them
+    /// from now on; or a PING.
     pub(crate) fn write_probe(
         &mut self,
         memory: &mut Memory<'_>,
@@ -31,23 +31,23 @@ impl Peer {
         self.statistics.probes = self.statistics.probes.wrapping_add(1);
         let domains = &memory.domains;
         // What its stream waits for, since nothing else may find room at the other side.
-        let first = |records: &Slots<'_, Record>, link: Link| {
-            let mut at = Some(link);
-            while let Some(link_of_range) = at {
-                let range = &records[link_of_range];
+        let first = |records: &Slots<'_, Record>, packet: Link| {
+            let mut at = Some(packet);
+            while let Some(place) = at {
+                let range = &records[place];
                 let lane = range.domain.some().map(|link| &domains[link].lane);
                 if let Some(out) = lane.and_then(Lane::out)
                     && out.is_first(range.start, range.end)
                 {
-                    return Some(link_of_range);
+                    return Some((packet, place));
                 }
-                at = if link_of_range == link { range.more } else { range.next }.some();
+                at = if place == packet { range.more } else { range.next }.some();
             }
             None
         };
         let first = self.sent.find(&memory.records, first);
         if let Some(fresh) = memory.records.take(&mut self.send_records) {
-            let Some(first) = first else {
+            let Some((_, first)) = first else {
                 memory.records.give(&mut self.send_records, fresh);
                 // A sender without credit waits for nothing else.
                 let tells_credit = |records: &Slots<'_, Record>, link: Link| {
@@ -67,16 +67,20 @@ impl Peer {
             memory.records[first].domain = Link::NONE;
             return self.write_range(memory, now, packet, fresh);
         }
-        let is_wanted = |records: &Slots<'_, Record>, link: Link| {
-            let mut at = records[link].more;
-            while let Some(more) = at.some().filter(|_| first != Some(link)) {
-                if first == Some(more) {
-                    break;
-                }
-                at = records[more].next;
-            }
-            first == Some(link) || at.is_some()
-        };
+        let first = first.map(|(packet, _)| packet);
+        self.take_over(memory, now, packet, first)
+    }
+
+    /// A probe where there is no record for it: it takes that of the packet it stands for, `wanted` or else the
+    /// oldest, which counts as lost.
+    fn take_over(
+        &mut self,
+        memory: &mut Memory<'_>,
+        now: Instant,
+        packet: &mut Packet<'_>,
+        wanted: Option<Link>,
+    ) -> Result<(), NoRoom> {
+        let is_wanted = |_: &Slots<'_, Record>, link: Link| wanted == Some(link);
         let Some(oldest) = self.sent.pop_wanted(&mut memory.records, is_wanted) else {
             self.ping_due = true;
             return self.write_frames(memory, now, packet);
