@@ -89,7 +89,10 @@ impl Hostile<'_> {
                 self.oracle.forget(out);
             }
         }
-        self.begun.insert(out);
+        let back = Direction { by_client: !by_client, ..out };
+        if self.begun.insert(out) && !self.begun.contains(&back) {
+            self.link.begin_session();
+        }
         let at = self.session(side, peer);
         self.sessions[side.index()][at].out = Some(out);
         Ok(())
