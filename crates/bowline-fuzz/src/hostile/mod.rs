@@ -4,7 +4,7 @@ mod apply;
 mod settle;
 mod talk;
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use bowline_core::{Address, Duration, Event, Instant, PeerId, Received};
 use bowline_native::Integrity;
@@ -61,7 +61,7 @@ pub struct Hostile<'g> {
     /// Which directions had a session once, and which sides' sessions ended.
     begun: BTreeSet<Direction>,
     ended: BTreeSet<Direction>,
-    gone: [BTreeSet<PeerId>; 2],
+    gone: [BTreeMap<PeerId, Option<Direction>>; 2],
     attentive: [bool; 2],
     away: [bool; 2],
     channels: u16,
@@ -325,7 +325,7 @@ impl<'g> Hostile<'g> {
         else {
             return false;
         };
-        self.gone[side.index()].contains(peer)
+        self.gone[side.index()].contains_key(peer)
     }
 }
 

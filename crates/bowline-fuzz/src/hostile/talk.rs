@@ -106,7 +106,7 @@ impl Hostile<'_> {
     ) -> Result<(), Failure> {
         let at = self.session(side, peer);
         let session = self.sessions[side.index()].swap_remove(at);
-        self.gone[side.index()].insert(peer);
+        self.gone[side.index()].insert(peer, session.out);
         if self.is_rogue(side, peer) {
             return Ok(());
         }
@@ -198,15 +198,19 @@ impl Hostile<'_> {
             if self.sessions[side.index()][at].out.is_none() {
                 self.poll(side, EVENTS_MAX)?;
             }
-            let Some(out) =
-                self.find(side, peer).and_then(|at| self.sessions[side.index()][at].out)
-            else {
+            let here = self.find(side, peer);
+            let out = match here {
+                Some(at) => self.sessions[side.index()][at].out,
+                // Its beginning and its end were told at once.
+                None => self.gone[side.index()].get(&peer).copied().flatten(),
+            };
+            let Some(out) = out else {
                 return Err(Failure::Ghost(side, Event::Readable(peer)));
             };
             let back = Direction { by_client: !out.by_client, ..out };
             self.oracle.received(back, channel, mode, &bytes)?;
             opinion.map_err(|opinion| Failure::Game(side, opinion))?;
-            if self.find(side, peer) != Some(at) {
+            if here != Some(at) {
                 break;
             }
         }
