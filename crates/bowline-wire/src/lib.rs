@@ -1,8 +1,9 @@
-//! The native bowline wire format: views and values over byte slices.
+//! Wire formats as views and values over byte slices: bowline's own, and ENet's.
 //!
 //! - [`native`] has the datagrams of the protocol: [`Handshake`](native::Handshake),
 //!   [`PacketHead`](native::PacketHead), [`AckBlock`](native::AckBlock), [`Frame`](native::Frame).
 //!   Each has a `parse`, which returns what it did not read, and an `emit` into a [`Writer`].
+//! - [`enet`] has those of ENet 1.3: [`Header`](enet::Header), [`Command`](enet::Command).
 //! - [`varint`] and [`checksum`] are what they are made of.
 //! - [`Explain`] prints any datagram, well formed or not, field by field.
 //!
@@ -10,7 +11,7 @@
 //! (limits, channels, numbers seen before) is the business of the session. Nothing here keeps state,
 //! allocates, or panics on any input in a release build.
 //!
-//! What follows is the specification.
+//! What follows is the specification of the native protocol.
 //!
 #![doc = include_str!("../PROTOCOL.md")]
 #![no_std]
@@ -25,6 +26,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod checksum;
+pub mod enet;
 mod explain;
 mod malformed;
 pub mod native;

@@ -2,7 +2,8 @@
 
 use bowline_core::DropReason;
 
-/// Why bytes were not taken. The datagram they came in is dropped whole.
+/// Why bytes were not taken. A native datagram they came in is dropped whole; of one of ENet, the commands
+/// before them stay good.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -21,6 +22,8 @@ pub enum Malformed {
     Empty,
     /// Prefixed messages do not end where their frame ends.
     Messages,
+    /// A payload goes on past the end of its datagram.
+    Payload,
     /// There are bytes left after the last field.
     Trailing,
     /// An acknowledged number is below 0.
@@ -37,7 +40,7 @@ impl Malformed {
     /// The counter under which the dropped datagram belongs.
     pub const fn drop_reason(self) -> DropReason {
         match self {
-            Self::Truncated => DropReason::Truncated,
+            Self::Truncated | Self::Payload => DropReason::Truncated,
             Self::Checksum => DropReason::Corrupt,
             Self::Version => DropReason::UnknownVersion,
             _ => DropReason::Malformed,
@@ -55,6 +58,7 @@ impl core::fmt::Display for Malformed {
             Self::Illegal => "value out of range",
             Self::Empty => "nothing in it",
             Self::Messages => "messages do not fill their frame",
+            Self::Payload => "payload past the end",
             Self::Trailing => "bytes after the end",
             Self::Underflow => "acknowledges a number below 0",
             Self::Repeated => "second unreliable-ordered frame of a channel",

@@ -93,6 +93,16 @@ impl<'b> Writer<'b> {
         }
     }
 
+    /// Changes `N` bytes that are written; elsewhere it does nothing.
+    #[inline]
+    pub fn patch<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
+        debug_assert!(at.saturating_add(N) <= self.len, "only what is written can be changed");
+        let written = self.buf.get_mut(..self.len).unwrap_or_default();
+        if let Some(place) = written.get_mut(at..).and_then(|tail| tail.first_chunk_mut()) {
+            *place = bytes;
+        }
+    }
+
     /// Sets bits of a byte that is written; elsewhere it does nothing.
     #[inline]
     pub fn set_bits(&mut self, at: usize, bits: u8) {
@@ -117,7 +127,7 @@ impl<'b> Writer<'b> {
     }
 
     #[inline]
-    fn array<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), NoRoom> {
+    pub(crate) fn array<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), NoRoom> {
         let len = self.len + N;
         let place = self.buf.get_mut(self.len..len).filter(|_| len <= self.end);
         *place.and_then(|place| place.first_chunk_mut()).ok_or(NoRoom)? = bytes;
@@ -234,6 +244,8 @@ mod tests {
         w.advance(2);
         w.set(0, 5);
         assert_eq!(w.written(), [5, 7]);
+        w.patch(0, [5, 8]);
+        assert_eq!(w.written(), [5, 8]);
         w.advance(usize::MAX);
         assert_eq!(w.len(), 3);
         w.truncate(9);

@@ -1,0 +1,570 @@
+//! One command.
+
+use super::CommandKind;
+use crate::reader::Reader;
+use crate::{Malformed, NoRoom, Writer};
+
+const ACKNOWLEDGE: u8 = 0x80;
+const UNSEQUENCED: u8 = 0x40;
+
+/// What every command begins with, its kind apart.
+///
+/// ```text
+/// 0             1           2              4
+/// +-------------+-----------+--------------+--
+/// |A|U|0|0|kind |  channel  |   sequence   | ...
+/// +-------------+-----------+--------------+--
+/// ```
+///
+/// The two bits between are sent as 0 and not looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct CommandHead {
+    /// Whether it is to be acknowledged; of any kind, whatever makes sense.
+    pub acknowledge: bool,
+    /// Whether it has no place in an order. Receivers go by the kind.
+    pub unsequenced: bool,
+    /// Its channel, or [`CONNECTION_CHANNEL`](super::CONNECTION_CHANNEL).
+    pub channel: u8,
+    /// The reliable sequence number.
+    pub sequence: u16,
+}
+
+impl CommandHead {
+    /// Of a command to be acknowledged.
+    #[inline]
+    pub const fn acknowledged(channel: u8, sequence: u16) -> Self {
+        Self { acknowledge: true, unsequenced: false, channel, sequence }
+    }
+
+    /// Of a command without flags: an ACKNOWLEDGE, an unreliable packet or a fragment of one.
+    #[inline]
+    pub const fn plain(channel: u8, sequence: u16) -> Self {
+        Self { acknowledge: false, unsequenced: false, channel, sequence }
+    }
+
+    /// Of an unsequenced packet, or a DISCONNECT that is not resent.
+    #[inline]
+    pub const fn unsequenced(channel: u8, sequence: u16) -> Self {
+        Self { acknowledge: false, unsequenced: true, channel, sequence }
+    }
+
+    /// The first four bytes of a command.
+    #[inline]
+    const fn to_wire(self, kind: CommandKind) -> [u8; 4] {
+        let acknowledge = if self.acknowledge { ACKNOWLEDGE } else { 0 };
+        let unsequenced = if self.unsequenced { UNSEQUENCED } else { 0 };
+        let [sequence0, sequence1] = self.sequence.to_be_bytes();
+        [kind.to_wire() | acknowledge | unsequenced, self.channel, sequence0, sequence1]
+    }
+}
+
+/// What both sides tell each other when they connect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Parameters {
+    /// The sender's own slot. Not checked here: it may be above
+    /// [`NO_PEER`](super::NO_PEER), which no peer id is.
+    pub outgoing_peer_id: u16,
+    /// In a CONNECT the sender's incoming session, in a VERIFY_CONNECT the receiver's. Not checked.
+    pub incoming_session: u8,
+    /// In a CONNECT the sender's outgoing session, in a VERIFY_CONNECT the receiver's. Not checked.
+    pub outgoing_session: u8,
+    /// The longest datagram, in bytes.
+    pub mtu: u32,
+    /// How much reliable data may be in flight, in bytes.
+    pub window_size: u32,
+    /// How many channels.
+    pub channel_count: u32,
+    /// How fast the sender's host can receive, in bytes per second; 0 is no limit.
+    pub incoming_bandwidth: u32,
+    /// How fast the sender's host will send, in bytes per second; 0 is no limit.
+    pub outgoing_bandwidth: u32,
+    /// How to throttle unreliable packets.
+    pub throttle: Throttle,
+    /// Random bytes of the connecting side, which are only ever copied.
+    pub connect_id: [u8; 4],
+}
+
+/// How a sender throttles its unreliable packets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Throttle {
+    /// Over how long the lowest RTT is taken, in milliseconds.
+    pub interval: u32,
+    /// How much the throttle rises when the RTT is good, of 32.
+    pub acceleration: u32,
+    /// How much it falls when the RTT is bad, of 32.
+    pub deceleration: u32,
+}
+
+/// A part of a packet.
+///
+/// That the numbers agree with each other is not checked here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Fragment<'a> {
+    /// Which packet: the reliable sequence number of its first fragment, or its unreliable one.
+    pub start_sequence: u16,
+    /// How many fragments the packet has.
+    pub count: u32,
+    /// Which of them this is, from 0 on.
+    pub number: u32,
+    /// Length of the packet, in bytes.
+    pub total: u32,
+    /// Where in the packet the payload begins, in bytes.
+    pub offset: u32,
+    /// The bytes.
+    pub payload: &'a [u8],
+}
+
+/// One command, its [`CommandHead`] apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Command<'a> {
+    /// A command has arrived, the one on the channel of the head.
+    Acknowledge {
+        /// Its reliable sequence number; the head's is the same.
+        received_sequence: u16,
+        /// The sent time of the datagram it came in.
+        received_sent_time: u16,
+    },
+    /// Asks for a connection.
+    Connect {
+        /// What the sender has and wants.
+        parameters: Parameters,
+        /// The application's number.
+        data: u32,
+    },
+    /// Grants it.
+    VerifyConnect {
+        /// What was agreed.
+        parameters: Parameters,
+    },
+    /// Ends the connection.
+    Disconnect {
+        /// The application's number.
+        data: u32,
+    },
+    /// Asks for an acknowledgement.
+    Ping,
+    /// A reliable packet.
+    SendReliable {
+        /// The packet.
+        payload: &'a [u8],
+    },
+    /// An unreliable packet, that is dropped if a newer one came first.
+    SendUnreliable {
+        /// Its place among the unreliable packets since the last reliable one.
+        unreliable_sequence: u16,
+        /// The packet.
+        payload: &'a [u8],
+    },
+    /// A part of a reliable packet.
+    SendFragment(Fragment<'a>),
+    /// An unreliable packet in no order.
+    SendUnsequenced {
+        /// Which one it is, among those of all channels.
+        group: u16,
+        /// The packet.
+        payload: &'a [u8],
+    },
+    /// How fast the sender can receive and will send.
+    BandwidthLimit {
+        /// In bytes per second; 0 is no limit.
+        incoming: u32,
+        /// In bytes per second; 0 is no limit.
+        outgoing: u32,
+    },
+    /// How the receiver is to throttle its unreliable packets.
+    ThrottleConfigure(Throttle),
+    /// A part of an unreliable packet.
+    SendUnreliableFragment(Fragment<'a>),
+}
+
+impl<'a> Command<'a> {
+    /// The command at the start of `bytes`, and what follows it.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed::Truncated`] when the bytes end in the middle of it, [`Malformed::Kind`] when its number is
+    /// 0 or above 12, [`Malformed::Payload`] when its payload goes on past the end. What ENet leaves to
+    /// the state of the connection is not looked at.
+    #[inline]
+    pub fn parse(bytes: &'a [u8]) -> Result<(CommandHead, Self, &'a [u8]), Malformed> {
+        let mut r = Reader(bytes);
+        let [first, channel, sequence0, sequence1] = r.array()?;
+        let head = CommandHead {
+            acknowledge: first & ACKNOWLEDGE != 0,
+            unsequenced: first & UNSEQUENCED != 0,
+            channel,
+            sequence: u16::from_be_bytes([sequence0, sequence1]),
+        };
+        let command = Self::parse_fields(CommandKind::from_wire(first)?, &mut r)?;
+        Ok((head, command, r.0))
+    }
+
+    #[inline]
+    fn parse_fields(kind: CommandKind, r: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(match kind {
+            CommandKind::Acknowledge => {
+                let [sequence, sent_time] = two(r)?;
+                Self::Acknowledge { received_sequence: sequence, received_sent_time: sent_time }
+            }
+            CommandKind::Connect => {
+                Self::Connect { parameters: Parameters::parse(r)?, data: r.u32()? }
+            }
+            CommandKind::VerifyConnect => Self::VerifyConnect { parameters: Parameters::parse(r)? },
+            CommandKind::Disconnect => Self::Disconnect { data: r.u32()? },
+            CommandKind::Ping => Self::Ping,
+            CommandKind::SendReliable => {
+                let len = r.u16()?;
+                Self::SendReliable { payload: payload(r, len)? }
+            }
+            CommandKind::SendUnreliable => {
+                let [unreliable_sequence, len] = two(r)?;
+                Self::SendUnreliable { unreliable_sequence, payload: payload(r, len)? }
+            }
+            CommandKind::SendUnsequenced => {
+                let [group, len] = two(r)?;
+                Self::SendUnsequenced { group, payload: payload(r, len)? }
+            }
+            CommandKind::BandwidthLimit => {
+                Self::BandwidthLimit { incoming: r.u32()?, outgoing: r.u32()? }
+            }
+            CommandKind::ThrottleConfigure => Self::ThrottleConfigure(Throttle::parse(r)?),
+            CommandKind::SendFragment => Self::SendFragment(Fragment::parse(r)?),
+            CommandKind::SendUnreliableFragment => {
+                Self::SendUnreliableFragment(Fragment::parse(r)?)
+            }
+        })
+    }
+
+    /// What it is.
+    #[inline]
+    pub const fn kind(&self) -> CommandKind {
+        match self {
+            Self::Acknowledge { .. } => CommandKind::Acknowledge,
+            Self::Connect { .. } => CommandKind::Connect,
+            Self::VerifyConnect { .. } => CommandKind::VerifyConnect,
+            Self::Disconnect { .. } => CommandKind::Disconnect,
+            Self::Ping => CommandKind::Ping,
+            Self::SendReliable { .. } => CommandKind::SendReliable,
+            Self::SendUnreliable { .. } => CommandKind::SendUnreliable,
+            Self::SendFragment(_) => CommandKind::SendFragment,
+            Self::SendUnsequenced { .. } => CommandKind::SendUnsequenced,
+            Self::BandwidthLimit { .. } => CommandKind::BandwidthLimit,
+            Self::ThrottleConfigure(_) => CommandKind::ThrottleConfigure,
+            Self::SendUnreliableFragment(_) => CommandKind::SendUnreliableFragment,
+        }
+    }
+
+    /// What it carries; nothing if it is not of a kind that does.
+    #[inline]
+    pub const fn payload(&self) -> &'a [u8] {
+        match self {
+            Self::SendReliable { payload }
+            | Self::SendUnreliable { payload, .. }
+            | Self::SendUnsequenced { payload, .. } => payload,
+            Self::SendFragment(fragment) | Self::SendUnreliableFragment(fragment) => {
+                fragment.payload
+            }
+            _ => &[],
+        }
+    }
+
+    /// Length on the wire, in bytes, payload included.
+    #[inline]
+    pub const fn wire_len(&self) -> usize {
+        self.kind().fixed_len() + self.payload().len()
+    }
+
+    /// Appends the command with its payload.
+    ///
+    /// # Errors
+    ///
+    /// When it does not fit, or the payload is longer than 65,535 bytes. Then nothing is written.
+    #[inline]
+    pub fn emit(&self, head: CommandHead, w: &mut Writer<'_>) -> Result<(), NoRoom> {
+        let payload = self.payload();
+        let len = u16::try_from(payload.len()).map_err(|_| NoRoom)?;
+        w.whole(|w| {
+            self.emit_fields(head, len, w)?;
+            w.bytes(payload)
+        })
+    }
+
+    /// Appends the command up to its payload, of which there are to follow `payload_len` bytes,
+    /// whatever the command holds itself. Without a payload, the same as [`Self::emit`].
+    ///
+    /// # Errors
+    ///
+    /// When it does not fit. Then nothing is written.
+    #[inline]
+    pub fn emit_fixed(
+        &self,
+        head: CommandHead,
+        payload_len: u16,
+        w: &mut Writer<'_>,
+    ) -> Result<(), NoRoom> {
+        w.whole(|w| self.emit_fields(head, payload_len, w))
+    }
+
+    #[inline]
+    fn emit_fields(
+        &self,
+        head: CommandHead,
+        payload_len: u16,
+        w: &mut Writer<'_>,
+    ) -> Result<(), NoRoom> {
+        let [h0, h1, h2, h3] = head.to_wire(self.kind());
+        let [l0, l1] = payload_len.to_be_bytes();
+        match *self {
+            Self::Acknowledge { received_sequence, received_sent_time } => {
+                let [s0, s1] = received_sequence.to_be_bytes();
+                let [t0, t1] = received_sent_time.to_be_bytes();
+                w.array([h0, h1, h2, h3, s0, s1, t0, t1])
+            }
+            Self::Ping => w.array([h0, h1, h2, h3]),
+            Self::SendReliable { .. } => w.array([h0, h1, h2, h3, l0, l1]),
+            Self::SendUnreliable { unreliable_sequence: number, .. }
+            | Self::SendUnsequenced { group: number, .. } => {
+                let [n0, n1] = number.to_be_bytes();
+                w.array([h0, h1, h2, h3, n0, n1, l0, l1])
+            }
+            Self::SendFragment(fragment) | Self::SendUnreliableFragment(fragment) => {
+                let [s0, s1] = fragment.start_sequence.to_be_bytes();
+                w.array([h0, h1, h2, h3, s0, s1, l0, l1])?;
+                fragment.emit_numbers(w)
+            }
+            Self::Connect { parameters, data } => {
+                w.array([h0, h1, h2, h3])?;
+                parameters.emit(w)?;
+                w.u32(data)
+            }
+            Self::VerifyConnect { parameters } => {
+                w.array([h0, h1, h2, h3])?;
+                parameters.emit(w)
+            }
+            Self::Disconnect { data } => {
+                w.array([h0, h1, h2, h3])?;
+                w.u32(data)
+            }
+            Self::BandwidthLimit { incoming, outgoing } => {
+                w.array([h0, h1, h2, h3])?;
+                w.u32(incoming)?;
+                w.u32(outgoing)
+            }
+            Self::ThrottleConfigure(throttle) => {
+                w.array([h0, h1, h2, h3])?;
+                throttle.emit(w)
+            }
+        }
+    }
+}
+
+/// Two fields of two bytes.
+#[inline]
+fn two(r: &mut Reader<'_>) -> Result<[u16; 2], Malformed> {
+    let [a0, a1, b0, b1] = r.array()?;
+    Ok([u16::from_be_bytes([a0, a1]), u16::from_be_bytes([b0, b1])])
+}
+
+#[inline]
+fn payload<'a>(r: &mut Reader<'a>, len: u16) -> Result<&'a [u8], Malformed> {
+    r.bytes(len.into()).map_err(|_| Malformed::Payload)
+}
+
+impl Parameters {
+    fn parse(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            outgoing_peer_id: r.u16()?,
+            incoming_session: r.u8()?,
+            outgoing_session: r.u8()?,
+            mtu: r.u32()?,
+            window_size: r.u32()?,
+            channel_count: r.u32()?,
+            incoming_bandwidth: r.u32()?,
+            outgoing_bandwidth: r.u32()?,
+            throttle: Throttle::parse(r)?,
+            connect_id: r.array()?,
+        })
+    }
+
+    fn emit(&self, w: &mut Writer<'_>) -> Result<(), NoRoom> {
+        w.u16(self.outgoing_peer_id)?;
+        w.u8(self.incoming_session)?;
+        w.u8(self.outgoing_session)?;
+        w.u32(self.mtu)?;
+        w.u32(self.window_size)?;
+        w.u32(self.channel_count)?;
+        w.u32(self.incoming_bandwidth)?;
+        w.u32(self.outgoing_bandwidth)?;
+        self.throttle.emit(w)?;
+        w.array(self.connect_id)
+    }
+}
+
+impl Throttle {
+    fn parse(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { interval: r.u32()?, acceleration: r.u32()?, deceleration: r.u32()? })
+    }
+
+    fn emit(&self, w: &mut Writer<'_>) -> Result<(), NoRoom> {
+        w.u32(self.interval)?;
+        w.u32(self.acceleration)?;
+        w.u32(self.deceleration)
+    }
+}
+
+impl<'a> Fragment<'a> {
+    #[inline]
+    fn parse(r: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let [start_sequence, len] = two(r)?;
+        let (count, number, total, offset) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
+        Ok(Self { start_sequence, count, number, total, offset, payload: payload(r, len)? })
+    }
+
+    /// All between the length and the payload.
+    #[inline]
+    fn emit_numbers(&self, w: &mut Writer<'_>) -> Result<(), NoRoom> {
+        w.u32(self.count)?;
+        w.u32(self.number)?;
+        w.u32(self.total)?;
+        w.u32(self.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PARAMETERS: Parameters = Parameters {
+        outgoing_peer_id: 0x0102,
+        incoming_session: 3,
+        outgoing_session: 4,
+        mtu: 0x0506_0708,
+        window_size: 0x090A_0B0C,
+        channel_count: 0x0D0E_0F10,
+        incoming_bandwidth: 0x1112_1314,
+        outgoing_bandwidth: 0x1516_1718,
+        throttle: Throttle {
+            interval: 0x191A_1B1C,
+            acceleration: 0x1D1E_1F20,
+            deceleration: 0x2122_2324,
+        },
+        connect_id: [0x25, 0x26, 0x27, 0x28],
+    };
+    const FRAGMENT: Fragment<'_> = Fragment {
+        start_sequence: 0x0102,
+        count: 0x0506_0708,
+        number: 0x090A_0B0C,
+        total: 0x0D0E_0F10,
+        offset: 0x1112_1314,
+        payload: b"hi",
+    };
+
+    /// `first`, channel 7, sequence 0x0809, `fields`, and what it says.
+    fn check(first: u8, fields: impl IntoIterator<Item = u8>, command: Command<'_>) {
+        let mut bytes = vec![first, 7, 8, 9];
+        bytes.extend(fields);
+        let head = CommandHead {
+            acknowledge: first & 0x80 != 0,
+            unsequenced: first & 0x40 != 0,
+            channel: 7,
+            sequence: 0x0809,
+        };
+        assert_eq!(Command::parse(&bytes), Ok((head, command, &[][..])));
+        assert_eq!(command.wire_len(), bytes.len());
+        let fixed_len = command.kind().fixed_len();
+        for cut in 0..bytes.len() {
+            let past = if cut < fixed_len { Malformed::Truncated } else { Malformed::Payload };
+            assert_eq!(Command::parse(&bytes[..cut]), Err(past), "{cut} bytes of {command:?}");
+            let mut short = vec![0; cut];
+            let mut w = Writer::new(&mut short);
+            assert_eq!(command.emit(head, &mut w), Err(NoRoom));
+            assert!(w.is_empty());
+        }
+        let mut buf = [0; 80];
+        let mut w = Writer::new(&mut buf);
+        command.emit(head, &mut w).unwrap();
+        assert_eq!(w.written(), bytes);
+        w.truncate(0);
+        command.emit_fixed(head, command.payload().len() as u16, &mut w).unwrap();
+        assert_eq!(w.written(), &bytes[..fixed_len]);
+    }
+
+    #[test]
+    fn layouts() {
+        let acknowledge =
+            Command::Acknowledge { received_sequence: 0x0102, received_sent_time: 0x0304 };
+        check(0x01, 1..=4, acknowledge);
+        check(0x82, 1..=0x2C, Command::Connect { parameters: PARAMETERS, data: 0x292A_2B2C });
+        check(0x83, 1..=0x28, Command::VerifyConnect { parameters: PARAMETERS });
+        check(0x44, 1..=4, Command::Disconnect { data: 0x0102_0304 });
+        check(0x85, [], Command::Ping);
+        check(0x86, [0, 2, b'h', b'i'], Command::SendReliable { payload: b"hi" });
+        check(0x86, [0, 0], Command::SendReliable { payload: b"" });
+        let unreliable = Command::SendUnreliable { unreliable_sequence: 0x0102, payload: b"hi" };
+        check(0x07, [1, 2, 0, 2, b'h', b'i'], unreliable);
+        let unsequenced = Command::SendUnsequenced { group: 0x0102, payload: b"hi" };
+        check(0x49, [1, 2, 0, 2, b'h', b'i'], unsequenced);
+        let fragment: Vec<u8> =
+            [1, 2, 0, 2].into_iter().chain(5..=20).chain([b'h', b'i']).collect();
+        check(0x88, fragment.iter().copied(), Command::SendFragment(FRAGMENT));
+        check(0x0C, fragment, Command::SendUnreliableFragment(FRAGMENT));
+        let limit = Command::BandwidthLimit { incoming: 0x0102_0304, outgoing: 0x0506_0708 };
+        check(0x8A, 1..=8, limit);
+        check(0x8B, 0x19..=0x24, Command::ThrottleConfigure(PARAMETERS.throttle));
+    }
+
+    #[test]
+    fn heads_have_the_flags_that_senders_set() {
+        for (head, flags) in [
+            (CommandHead::acknowledged(1, 2), 0x80),
+            (CommandHead::plain(1, 2), 0x00),
+            (CommandHead::unsequenced(1, 2), 0x40),
+        ] {
+            assert_eq!(head.to_wire(CommandKind::Disconnect), [4 | flags, 1, 0, 2]);
+        }
+    }
+
+    #[test]
+    fn a_payload_may_be_longer_than_a_datagram_but_not_than_its_length_field() {
+        let bytes = vec![7; 65_536];
+        let mut buf = vec![0; 70_000];
+        let mut w = Writer::new(&mut buf);
+        let head = CommandHead::acknowledged(0, 1);
+        let too_long = Command::SendReliable { payload: &bytes };
+        assert_eq!(too_long.emit(head, &mut w), Err(NoRoom));
+        Command::SendReliable { payload: &bytes[1..] }.emit(head, &mut w).unwrap();
+        assert_eq!(w.len(), 6 + 65_535);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_parsed_is_what_would_be_written(
+            first: u8, mut bytes in prop::collection::vec(any::<u8>(), 0..60), len in 0u8..40,
+        ) {
+            bytes.insert(0, first);
+            // Short payloads, so that some are whole.
+            for at in [4, 6] {
+                if let Some(field) = bytes.get_mut(at..at + 2) {
+                    field.copy_from_slice(&[0, len]);
+                }
+            }
+            let Ok((head, command, rest)) = Command::parse(&bytes) else { return Ok(()) };
+            let mut buf = [0; 64];
+            let mut w = Writer::new(&mut buf);
+            command.emit(head, &mut w).unwrap();
+            let len = bytes.len() - rest.len();
+            prop_assert_eq!(command.wire_len(), len);
+            // The bits that mean nothing are not kept.
+            bytes[0] &= !0x30;
+            prop_assert_eq!(w.written(), &bytes[..len]);
+        }
+    }
+}
