@@ -5,7 +5,7 @@
 //!   Each has a `parse`, which returns what it did not read, and an `emit` into a [`Writer`].
 //! - [`enet`] has those of ENet 1.3: [`Header`](enet::Header), [`Command`](enet::Command).
 //! - [`varint`] and [`checksum`] are what they are made of.
-//! - [`Explain`] prints any datagram, well formed or not, field by field.
+//! - [`Explain`] prints any datagram, well formed or not, field by field, [`ExplainEnet`] those of ENet.
 //!
 //! Whatever is parsed was checked as far as its bytes alone can tell; what depends on a session
 //! (limits, channels, numbers seen before) is the business of the session. Nothing here keeps state,
@@ -34,6 +34,6 @@ mod reader;
 pub mod varint;
 mod writer;
 
-pub use explain::Explain;
+pub use explain::{Explain, ExplainEnet};
 pub use malformed::Malformed;
 pub use writer::{NoRoom, Writer};

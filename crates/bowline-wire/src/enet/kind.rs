@@ -114,6 +114,25 @@ impl CommandKind {
     }
 }
 
+impl core::fmt::Display for CommandKind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Acknowledge => "ACKNOWLEDGE",
+            Self::Connect => "CONNECT",
+            Self::VerifyConnect => "VERIFY_CONNECT",
+            Self::Disconnect => "DISCONNECT",
+            Self::Ping => "PING",
+            Self::SendReliable => "SEND_RELIABLE",
+            Self::SendUnreliable => "SEND_UNRELIABLE",
+            Self::SendFragment => "SEND_FRAGMENT",
+            Self::SendUnsequenced => "SEND_UNSEQUENCED",
+            Self::BandwidthLimit => "BANDWIDTH_LIMIT",
+            Self::ThrottleConfigure => "THROTTLE_CONFIGURE",
+            Self::SendUnreliableFragment => "SEND_UNRELIABLE_FRAGMENT",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

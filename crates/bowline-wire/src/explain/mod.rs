@@ -1,5 +1,6 @@
 //! Prints datagrams field by field.
 
+mod enet;
 mod handshake;
 mod session;
 
@@ -10,6 +11,8 @@ use crate::native::{
 };
 use crate::reader::Reader;
 use crate::{Malformed, checksum};
+
+pub use enet::ExplainEnet;
 
 /// A datagram as text: one line per field, with offset, bytes, name and value.
 ///
