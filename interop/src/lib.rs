@@ -5,8 +5,14 @@
 
 #[cfg(c_enet)]
 pub mod c_enet;
+pub mod episode;
+pub mod explain;
+pub mod forge;
 pub mod golden;
+pub mod network;
+pub mod random;
 pub mod subject;
+pub mod twin;
 
 /// Why there is nothing to compare with, where the C library was not there at build time.
 pub const NO_C_ENET: &str = "built without libenet (Debian: apt-get install libenet-dev)";

@@ -6,7 +6,7 @@ use crate::step::{Outcome, Report, can_run, run as run_command};
 use crate::toolchain::{
     BARE_TARGETS, CrossToolchain, cargo, installed, rustup_toolchain, target_folder,
 };
-use crate::{baremetal, firmware, fuzz, top};
+use crate::{baremetal, firmware, fuzz, interop, top};
 
 /// The crates that must build for a machine without an operating system, and whose features are
 /// swept.
@@ -45,6 +45,7 @@ pub(crate) fn run(report: &mut Report) {
         report.step(&format!("check {target}"), || foreign(target));
     }
     fuzz::smoke(report);
+    interop::smoke(report);
     report.step("lock files", lock_files);
 }
 
@@ -58,7 +59,7 @@ fn format() -> Outcome {
     if !can_run("rustfmt") {
         return Outcome::Skipped("no rustfmt".into());
     }
-    all([top(), baremetal::folder(), firmware::folder(), top().join("fuzz")]
+    all([top(), baremetal::folder(), firmware::folder(), top().join("fuzz"), interop::folder()]
         .iter()
         .map(|folder| run_command(cargo("fmt").args(["--all", "--check"]).current_dir(folder))))
 }
@@ -69,7 +70,9 @@ fn clippy() -> Outcome {
     }
     let mut workspace = cargo("clippy");
     workspace.args(["--workspace", "--all-targets", "--", "-D", "warnings"]);
-    run_command(&mut workspace)
+    let mut beside = cargo("clippy");
+    beside.current_dir(interop::folder()).args(["--all-targets", "--", "-D", "warnings"]);
+    all([&mut workspace, &mut beside].map(run_command))
 }
 
 /// The packages outside the workspace, which only compile for targets without a system.
@@ -161,6 +164,7 @@ fn lock_files() -> Outcome {
     let locks = [
         "Cargo.lock",
         "fuzz/Cargo.lock",
+        "interop/Cargo.lock",
         "tests/baremetal/Cargo.lock",
         "tests/firmware/Cargo.lock",
     ];

@@ -11,6 +11,7 @@ mod elf;
 mod firmware;
 mod fresh_clone;
 mod fuzz;
+mod interop;
 mod mutants;
 mod sizes;
 mod soak;
@@ -36,6 +37,7 @@ const CHORES: &[Chore] = &[
     ("callgrind", "instructions on the hot path, of one workload or all", callgrind::run),
     ("soak", "random worlds under the models: [--datagrams N] [--seed S]", soak::run),
     ("fuzz", "all targets or some: [TARGET]... [--minutes N] [--mutants]", fuzz::run),
+    ("enet-diff", "C ENet and bowline in lockstep: [--steps N] [--seed S]", interop::diff),
     ("mutants", "builds that are wrong on purpose: their tests must fail; [NAME]", mutants::run),
     ("trace", "record the committed trace anew", trace::run),
     ("demos", "the demonstration with 20 % loss, 20 s, 20 seeds", soak::demos),
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
 
 /// Whether a chore reads the rest of the command line itself.
 fn takes_arguments(chore: &str) -> bool {
-    matches!(chore, "callgrind" | "fuzz" | "mutants" | "soak")
+    matches!(chore, "callgrind" | "enet-diff" | "fuzz" | "mutants" | "soak")
 }
 
 /// The top of the checkout that cargo runs us for. (The one we were compiled in may be another, where
