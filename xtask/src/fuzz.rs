@@ -41,6 +41,7 @@ const MUTANTS: &[&[(&str, &str)]] = &[
         ("acks", "late_acks"),
         ("congestion", "lost_in_flight"),
         ("credit", "take_back_credit"),
+        ("enet_datagram", "cut_payload"),
         ("fragments", "no_beginning"),
         ("frames", "past_the_end"),
         ("handshake", "any_trailer"),

@@ -2,6 +2,7 @@
 
 pub mod ack_block;
 pub mod datagram;
+pub mod enet_datagram;
 pub mod frames;
 pub mod handshake;
 pub mod parameters;
