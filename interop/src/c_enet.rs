@@ -5,6 +5,8 @@
 //! prefers them: during a call into a [`Host`], on that thread, they speak to that host's queues and
 //! clock; at all other times they pass everything on to libc. (A host still owns a socket that the
 //! library made for it; nothing ever goes through it.)
+//!
+//! [`Host::on_socket`] leaves the library its own socket and clock, for talking to real peers.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -45,25 +47,42 @@ struct World {
 pub struct Host {
     host: NonNull<ffi::ENetHost>,
     peer_count: usize,
-    world: Box<World>,
+    /// None for a host on a socket.
+    world: Option<Box<World>>,
 }
 
 impl Host {
-    /// Makes a host.
+    /// Makes a host without socket and clock.
     ///
     /// # Panics
     ///
     /// If the library cannot, which is for want of memory or for nonsense in `config`.
     pub fn new(config: &HostConfig) -> Self {
+        let world = Box::new(World { now: config.created, ..World::default() });
+        Self::create(config, 0, Some(world)).expect("the library makes a host")
+    }
+
+    /// Makes a host on the loopback interface, at `port` or, if that is 0, at any.
+    ///
+    /// Its clock is the machine's: the times of [`Subject`] are ignored.
+    ///
+    /// # Errors
+    ///
+    /// Nothing in particular, if the library cannot: most likely the port is taken.
+    pub fn on_socket(config: &HostConfig, port: u16) -> std::io::Result<Self> {
+        let failed = || std::io::Error::other("the library makes no host");
+        Self::create(config, port, None).ok_or_else(failed)
+    }
+
+    fn create(config: &HostConfig, port: u16, mut world: Option<Box<World>>) -> Option<Self> {
         static INITIALIZED: Once = Once::new();
         // SAFETY: called once, before anything else of the library.
         INITIALIZED.call_once(|| assert_eq!(unsafe { ffi::bowline_c_initialize() }, 0));
-        let mut world = Box::new(World { now: config.created, ..World::default() });
         let host = within(&mut world, || {
             // SAFETY: the library checks the numbers; the pointer is checked below.
             unsafe {
                 ffi::bowline_c_create(
-                    0,
+                    port,
                     config.peers,
                     config.channel_limit,
                     config.incoming_bandwidth,
@@ -71,7 +90,7 @@ impl Host {
                 )
             }
         });
-        let host = NonNull::new(host).expect("the library makes a host");
+        let host = NonNull::new(host)?;
         // SAFETY: `host` is live, and only ours.
         unsafe {
             ffi::bowline_c_options(
@@ -83,7 +102,26 @@ impl Host {
                 config.waiting_max,
             );
         }
-        Self { host, peer_count: config.peers, world }
+        Some(Self { host, peer_count: config.peers, world })
+    }
+
+    /// How many channels the connection in slot `peer` has.
+    pub fn channel_count(&self, peer: usize) -> usize {
+        self.numbers(peer)[11] as usize
+    }
+
+    fn numbers(&self, peer: usize) -> [u32; 16] {
+        assert!(peer < self.peer_count);
+        let mut values = [0; 16];
+        // SAFETY: `host` is live and has this slot; the array is as long as the function's.
+        unsafe { ffi::bowline_c_state(self.host.as_ptr(), peer, &mut values) };
+        values
+    }
+
+    fn set_clock(&mut self, now: u32) {
+        if let Some(world) = &mut self.world {
+            world.now = now;
+        }
     }
 
     /// The slot's address inside the library, if there is such a slot.
@@ -109,8 +147,8 @@ impl Host {
 
 impl Subject for Host {
     fn apply(&mut self, now: u32, op: &Op) -> i32 {
-        self.world.now = now;
-        if let Op::Connect { connect_id, .. } = op {
+        self.set_clock(now);
+        if let (Op::Connect { connect_id, .. }, Some(_)) = (op, &self.world) {
             self.force_connect_id(*connect_id);
         }
         let host = self.host.as_ptr();
@@ -170,11 +208,12 @@ impl Subject for Host {
     }
 
     fn push_datagram(&mut self, from: SocketAddrV4, datagram: &[u8]) {
-        self.world.inbound.push_back((from, datagram.to_vec()));
+        let world = self.world.as_mut().expect("a host on a socket finds its datagrams there");
+        world.inbound.push_back((from, datagram.to_vec()));
     }
 
     fn service(&mut self, now: u32) -> Vec<Event> {
-        self.world.now = now;
+        self.set_clock(now);
         let host = self.host.as_ptr();
         let mut events = Vec::new();
         within(&mut self.world, || {
@@ -195,14 +234,11 @@ impl Subject for Host {
     }
 
     fn take_sent(&mut self) -> Vec<Datagram> {
-        std::mem::take(&mut self.world.sent)
+        self.world.as_mut().map(|world| std::mem::take(&mut world.sent)).unwrap_or_default()
     }
 
     fn peer_state(&self, peer: usize) -> PeerState {
-        assert!(peer < self.peer_count);
-        let mut values = [0; 16];
-        // SAFETY: `host` is live and has this slot; the array is as long as the function's.
-        unsafe { ffi::bowline_c_state(self.host.as_ptr(), peer, &mut values) };
+        let values = self.numbers(peer);
         let [state, rtt, variance, throttle, throttle_limit, in_transit, waiting, ..] = values;
         let [_, _, _, _, _, _, _, window, mtu, next_timeout, loss, ..] = values;
         PeerState {
@@ -252,14 +288,15 @@ thread_local! {
     static CURRENT: Cell<*mut World> = const { Cell::new(null_mut()) };
 }
 
-/// Calls into the library with `world` for network and clock.
-fn within<R>(world: &mut World, call: impl FnOnce() -> R) -> R {
+/// Calls into the library with `world` for network and clock, or those of the machine.
+fn within<R>(world: &mut Option<Box<World>>, call: impl FnOnce() -> R) -> R {
     struct Leave(*mut World);
     impl Drop for Leave {
         fn drop(&mut self) {
             CURRENT.set(self.0);
         }
     }
+    let world = world.as_mut().map_or(null_mut(), |world| &raw mut **world);
     let _leave = Leave(CURRENT.replace(world));
     call()
 }

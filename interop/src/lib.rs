@@ -9,8 +9,13 @@ pub mod episode;
 pub mod explain;
 pub mod forge;
 pub mod golden;
+pub mod live;
+pub mod matrix;
+pub mod message;
 pub mod network;
 pub mod random;
+pub mod relay;
+pub mod scenario;
 pub mod subject;
 pub mod twin;
 

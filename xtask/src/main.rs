@@ -38,6 +38,7 @@ const CHORES: &[Chore] = &[
     ("soak", "random worlds under the models: [--datagrams N] [--seed S]", soak::run),
     ("fuzz", "all targets or some: [TARGET]... [--minutes N] [--mutants]", fuzz::run),
     ("enet-diff", "C ENet and bowline in lockstep: [--steps N] [--seed S]", interop::diff),
+    ("interop", "real ENet and Godot: [--short] [--only TEXT] [--jobs N]", interop::run),
     ("mutants", "builds that are wrong on purpose: their tests must fail; [NAME]", mutants::run),
     ("trace", "record the committed trace anew", trace::run),
     ("demos", "the demonstration with 20 % loss, 20 s, 20 seeds", soak::demos),
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
 
 /// Whether a chore reads the rest of the command line itself.
 fn takes_arguments(chore: &str) -> bool {
-    matches!(chore, "callgrind" | "enet-diff" | "fuzz" | "mutants" | "soak")
+    matches!(chore, "callgrind" | "enet-diff" | "fuzz" | "interop" | "mutants" | "soak")
 }
 
 /// The top of the checkout that cargo runs us for. (The one we were compiled in may be another, where
