@@ -343,7 +343,7 @@ pub enum DisconnectReason {
     Refused(RefuseReason),
     /// Nobody answered the request for a session.
     ConnectTimedOut,
-    /// Nothing was heard from the peer for too long, or nothing came of a long message that it began.
+    /// Nothing was heard from the peer for too long, or too little came of a long message that it began.
     TimedOut,
     /// The peer broke the rules of the protocol.
     PeerMisbehaved,

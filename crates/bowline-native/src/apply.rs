@@ -59,7 +59,7 @@ impl Peer {
                     let Some(link) = memory.table.find(self.row, channel, Mode::Reliable) else {
                         continue;
                     };
-                    moved |= self.on_stream(memory, context, number, link, offset, data);
+                    moved |= self.on_stream(memory, number, link, offset, data);
                 }
                 _ => {}
             }
@@ -158,7 +158,6 @@ impl Peer {
     fn on_stream(
         &mut self,
         memory: &mut Memory<'_>,
-        context: &Context,
         number: u64,
         link: Link,
         offset: Offset,
@@ -177,9 +176,6 @@ impl Peer {
         debug_assert!(written.is_ok(), "it was checked");
         let moved = written == Ok(true);
         domain.moved |= moved;
-        if moved && self.long == link {
-            self.long_moved = context.clock.attended(context.now);
-        }
         moved
     }
 
@@ -236,9 +232,6 @@ impl Peer {
             self.misbehaved |= taken == Err(Unfit::Bad);
             return false;
         };
-        if taken.moved && self.long == link {
-            self.long_moved = context.clock.attended(context.now);
-        }
         domain.moved |= taken.moved;
         domain.ready |= taken.ready;
         taken.moved || taken.ready

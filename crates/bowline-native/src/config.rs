@@ -55,6 +55,13 @@ pub struct Config {
     /// How far the credit window of a busy reliable stream may grow, in bytes.
     pub credit_max: u32,
     /// Longest reliable message taken, in bytes.
+    ///
+    /// A message longer than its stream's window takes memory that all share, and must not keep it for ever: in
+    /// two times `idle_timeout` 1/32 of it must arrive, or 8 KiB for each second of that time if that is less,
+    /// and all of it in as many such times as that takes, and two more. Who is slower has timed out.
+    /// With the numbers of [`Self::new`] 8 KiB/s are enough for the longest message, and 512 byte/s for one of
+    /// 320 KiB. A path or a channel on which less comes through should have a lower limit here, or a longer
+    /// `idle_timeout`.
     pub reliable_max: u32,
     /// Longest unreliable-ordered message taken, in bytes.
     pub ordered_max: u32,

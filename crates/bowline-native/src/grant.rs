@@ -1,10 +1,12 @@
 //! Credit for what the peer may send of its streams, as far as memory allows.
 
-use bowline_core::{Instant, Link};
+use bowline_core::{Duration, Instant, Link, Slots};
 use bowline_transport::credit::GrantLimits;
+use bowline_transport::record::Record;
 
 use crate::domain::Lane;
 use crate::endpoint::Context;
+use crate::pace::Pace;
 use crate::peer::Peer;
 use crate::storage::Memory;
 
@@ -27,16 +29,23 @@ impl Peer {
             long: self.long.is_none() || self.long == link,
         };
         let (pool, blocks) = (&mut memory.pool, &mut self.stream_blocks);
-        let grant = match &mut domain.lane {
-            Lane::Reliable { stream, .. } => stream.grant(pool, blocks, &limits),
+        let (grant, credit) = match &mut domain.lane {
+            Lane::Reliable { stream, .. } => {
+                (stream.grant(pool, blocks, &limits), *stream.credit())
+            }
             Lane::Loose { stream, .. } => {
-                stream.grant(pool, blocks, &limits, context.config.reliable_max)
+                let grant = stream.grant(pool, blocks, &limits, context.config.reliable_max);
+                (grant, *stream.credit())
             }
             Lane::Unreliable { .. } | Lane::Ordered { .. } => return,
         };
-        if grant.long && self.long.is_none() {
-            (self.long, self.long_moved) = (link, context.clock.attended(now));
-        } else if !grant.long && self.long == link {
+        // The memory counts, not the message: it is kept when the message is given up whose end it was for.
+        if credit.is_beyond() && self.long.is_none() {
+            let arrived = arrived(&domain.lane, &memory.records);
+            let attended = context.clock.attended(now);
+            self.long = link;
+            self.pace = Pace::new(attended, period(context), arrived, credit.limit());
+        } else if !credit.is_beyond() && self.long == link {
             self.long = Link::NONE;
             self.starved_of = 0;
         }
@@ -60,20 +69,38 @@ impl Peer {
         }
     }
 
-    /// A peer that is heard, and adds nothing to the message that was given so much memory, keeps it from
-    /// everybody, be it on purpose or because its path lets only short datagrams through. Judged after two
-    /// times of silence, since one may pass before it is heard at all.
+    /// A peer that is heard, and is slow to bring the message that was given so much memory, keeps it from
+    /// everybody, be it on purpose or because its path lets only short datagrams through: see [`Pace`].
+    ///
+    /// To be asked when a packet comes and before it is taken in. What was whole before has been read since,
+    /// unless our application is why nothing moves.
     pub(crate) fn judge_long(&mut self, memory: &Memory<'_>, context: &Context, now: Instant) {
         let Some(link) = self.long.some() else { return };
-        let complete = match &memory.domains[link].lane {
+        let attended = context.clock.attended(now);
+        if !self.pace.is_over(attended) {
+            return;
+        }
+        let lane = &memory.domains[link].lane;
+        let complete = match lane {
             Lane::Reliable { stream, .. } => stream.may_be_complete(),
             Lane::Loose { stream, .. } => stream.may_be_complete(),
             Lane::Unreliable { .. } | Lane::Ordered { .. } => return,
         };
-        let due = self.long_moved + context.config.idle_timeout.saturating_mul(2);
-        // Once it is complete it waits for our application.
-        if due <= context.clock.attended(now) && !complete {
-            self.gave_up = true;
-        }
+        let arrived = arrived(lane, &memory.records);
+        self.gave_up |= !complete && self.pace.is_missed(attended, period(context), arrived);
     }
+}
+
+/// How much has arrived of a stream.
+fn arrived(lane: &Lane, records: &Slots<'_, Record>) -> u32 {
+    match lane {
+        Lane::Reliable { stream, .. } => stream.arrived(records),
+        Lane::Loose { stream, .. } => stream.arrived(records),
+        Lane::Unreliable { .. } | Lane::Ordered { .. } => 0,
+    }
+}
+
+/// Two times of silence, since one may pass before a peer is heard at all.
+const fn period(context: &Context) -> Duration {
+    context.config.idle_timeout.saturating_mul(2)
 }

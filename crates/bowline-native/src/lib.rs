@@ -51,6 +51,8 @@
 //! - A packet is taken whole or not at all, and acknowledged only if it was taken.
 //! - What a session was promised ([`Config::credit`], [`Config::send_reserve`], a part of the records) no other can
 //!   take, and it is kept for whoever has a place here and has not come yet.
+//! - Memory that all share is lent for one message of a session at a time, and only while that comes at the pace
+//!   which [`Config::reliable_max`] states.
 //! - `Full` is followed by [`Writable`](bowline_core::Event::Writable). After
 //!   [`Disconnected`](bowline_core::Event::Disconnected) an id is never used again, and all memory is back.
 //! - Nobody is given up because this side's caller was away: its absences do not count as silence.
@@ -193,6 +195,7 @@ mod index;
 mod lines;
 mod note;
 mod outcome;
+mod pace;
 mod packet;
 mod peer;
 mod pieces;

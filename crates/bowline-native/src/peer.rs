@@ -19,6 +19,7 @@ use bowline_transport::unreliable::Inbox;
 use bowline_wire::native::{COOKIE_LEN, CloseCause, Integrity, SessionCrc};
 
 use crate::agreement::Theirs;
+use crate::pace::Pace;
 use crate::read::{Held, ReadRun};
 use crate::statistics::PeerStatistics;
 use crate::table::Row;
@@ -166,14 +167,13 @@ pub struct Peer {
     pub(crate) finishing: Option<CloseReason>,
     /// The peer broke the rules in something that was read only later.
     pub(crate) misbehaved: bool,
-    /// Nothing comes any more of a message that holds much memory.
+    /// Too little comes of a message that holds much memory.
     pub(crate) gave_up: bool,
     /// How many blocks a message that has begun lacks before it gets credit; `u32::MAX` if none waits.
     pub(crate) starved_of: u32,
-    /// The domain whose message has more credit than its window, and when more of it arrived, in attended
-    /// time.
+    /// The domain of a stream that has more credit than its window, and what must come of it.
     pub(crate) long: Link,
-    pub(crate) long_moved: Instant,
+    pub(crate) pace: Pace,
     pub(crate) statistics: PeerStatistics,
 }
 
@@ -258,7 +258,7 @@ impl Slot for Peer {
         gave_up: false,
         starved_of: u32::MAX,
         long: Link::NONE,
-        long_moved: Instant::ZERO,
+        pace: Pace::NONE,
         statistics: PeerStatistics::NONE,
     };
 

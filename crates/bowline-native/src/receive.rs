@@ -67,6 +67,7 @@ impl Peer {
         }
         self.check_memory(memory, &context.config, &plan)?;
 
+        self.judge_long(memory, context, now);
         let arrival = self.received.record(number);
         self.number_len_in = packet.head.number_len;
         self.liveness.on_heard(context.clock.attended(now));
@@ -82,7 +83,6 @@ impl Peer {
         if !cfg!(bowline_mutant = "ack_without_taking") || number % 61 > 0 {
             self.apply_frames(memory, context, now, number, body);
         }
-        self.judge_long(memory, context, now);
         Ok(())
     }
 

@@ -86,6 +86,13 @@ impl ReceiveCredit {
         blocks_for(self.window, block_len) + self.beyond
     }
 
+    /// Whether more is promised than for the window: for a message that was longer, until the sender has
+    /// used what it was allowed for that.
+    #[inline]
+    pub const fn is_beyond(&self) -> bool {
+        self.beyond > 0
+    }
+
     /// Whether bytes up to `end` were allowed.
     #[inline]
     pub const fn allows(&self, end: u32) -> bool {
@@ -311,6 +318,9 @@ mod tests {
             assert_eq!(grant.starved, awaited > window && !grant.long);
             let short_of = if grant.starved { needed.saturating_sub(now) } else { 0 };
             assert_eq!(grant.short_of, short_of);
+            let in_window = blocks_for(window, BLOCK_LEN);
+            assert_eq!(self.receiver.is_beyond(), now > in_window);
+            assert!(self.receiver.is_beyond() || needed <= in_window || grant.starved);
             let limit = self.receiver.limit();
             assert!(limit.wrapping_sub(read) >= window.div_ceil(2), "half of the window is gone");
             assert!(grant.starved || self.receiver.allows(read.wrapping_add(awaited)));

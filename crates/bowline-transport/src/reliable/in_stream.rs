@@ -4,6 +4,7 @@ use bowline_core::serial::{ahead32, expand_offset8};
 use bowline_core::{Link, Pool, Quota, Slots};
 
 use super::Ranges;
+use super::ranges::len_ahead;
 use crate::credit::{Grant, GrantLimits, ReceiveCredit};
 use crate::record::Record;
 use crate::run::{BadPrefix, Cursor};
@@ -117,6 +118,11 @@ impl InStream {
     /// All before this offset has arrived.
     pub const fn base(&self) -> u32 {
         self.base
+    }
+
+    /// Where [`Self::base`] would be if nothing were missing before what has arrived: it moves with every byte.
+    pub fn arrived(&self, records: &Slots<'_, Record>) -> u32 {
+        self.base.wrapping_add(len_ahead(records, self.ahead, self.base))
     }
 
     /// The credit given for it.

@@ -15,6 +15,7 @@ use self::bytes::Bytes;
 pub use self::check::{Needs, Unfit};
 use self::keys::Keys;
 use self::spans::Spans;
+use super::ranges::len_ahead;
 use super::{Ranges, later};
 use crate::credit::{Grant, GrantLimits, ReceiveCredit};
 use crate::record::Record;
@@ -111,6 +112,11 @@ impl LooseStream {
     /// All before this offset has arrived.
     pub const fn base(&self) -> u32 {
         self.base
+    }
+
+    /// Where [`Self::base`] would be if nothing were missing before what has arrived: it moves with every byte.
+    pub fn arrived(&self, records: &Slots<'_, Record>) -> u32 {
+        self.base.wrapping_add(len_ahead(records, self.spans.first(), self.base))
     }
 
     /// Offset of the first byte that is not done.

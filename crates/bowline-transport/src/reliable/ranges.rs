@@ -68,3 +68,16 @@ impl Ranges<'_, '_> {
         joined_count
     }
 }
+
+/// How many bytes lie in those ranges of the sorted list at `first` that begin behind `base`.
+pub(super) fn len_ahead(records: &Slots<'_, Record>, first: Link, base: u32) -> u32 {
+    let (mut at, mut len) = (first, 0u32);
+    while let Some(link) = at.some() {
+        let range = &records[link];
+        if ahead32(range.start, base) > 0 {
+            len = len.wrapping_add(range.end.wrapping_sub(range.start));
+        }
+        at = range.next;
+    }
+    len
+}

@@ -122,8 +122,12 @@ impl World {
         self.memory.with(|pool, blocks, _| stream.grant(pool, blocks, limits));
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         let base = self.base();
+        let arrived = self.arrived.iter().filter(|arrived| **arrived).count();
+        let stream = &self.stream;
+        let told = self.memory.with(|_, _, ranges| stream.arrived(ranges.records));
+        assert_eq!(told, self.offset(arrived));
         assert_eq!(self.stream.base(), self.offset(base));
         assert_eq!(self.stream.readable() as usize, base - self.read);
         let promised = self.stream.credit().blocks_promised(BLOCK_LEN);

@@ -623,7 +623,11 @@ impl Model {
 
 impl Receiver {
     /// Holds what is known of every byte against the model. What is being read may count as done.
-    fn check_bytes(&self, model: &Model) {
+    fn check_bytes(&mut self, model: &Model) {
+        let arrived = model.bytes.iter().filter(|(byte, _)| *byte != Byte::Missing).count() as u32;
+        let stream = &self.stream;
+        let told = self.memory.with(|_, _, ranges| stream.arrived(ranges.records));
+        assert_eq!(told, self.initial.wrapping_add(arrived));
         let (first, [read, partial, base]) = self.stream.parts();
         let mut bytes = vec![Byte::Missing; model.bytes.len()];
         let mut fill = |start: u32, end: u32, with: Byte| {
