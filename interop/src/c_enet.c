@@ -28,12 +28,16 @@ ENetHost *bowline_c_create(uint16_t port, size_t peers, size_t channels, uint32_
 }
 
 void bowline_c_options(ENetHost *host, int checksum, int range_coder, size_t duplicate_peers,
-                       size_t packet_max, size_t waiting_max) {
+                       size_t packet_max, size_t waiting_max, uint32_t mtu) {
     if (checksum) host->checksum = enet_crc32;
     if (range_coder) enet_host_compress_with_range_coder(host);
     if (duplicate_peers) host->duplicatePeers = duplicate_peers;
     if (packet_max) host->maximumPacketSize = packet_max;
     if (waiting_max) host->maximumWaitingData = waiting_max;
+    if (mtu) {
+        host->mtu = mtu;
+        for (size_t i = 0; i < host->peerCount; i++) host->peers[i].mtu = mtu;
+    }
 }
 
 /* Up to 1.3.17 the next connect id is this plus one. */

@@ -34,6 +34,21 @@ pub fn linked_version() -> String {
     format!("{}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff)
 }
 
+/// What the library's range coder restores, if it does not find fault with `bytes`.
+pub fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut restored = vec![0; 4096];
+    // SAFETY: both slices are passed with their lengths, and the coder is destroyed once.
+    let len = unsafe {
+        let coder = NonNull::new(ffi::enet_range_coder_create())?.as_ptr();
+        let (to, room) = (restored.as_mut_ptr(), restored.len());
+        let len = ffi::enet_range_coder_decompress(coder, bytes.as_ptr(), bytes.len(), to, room);
+        ffi::enet_range_coder_destroy(coder);
+        len
+    };
+    restored.truncate(len);
+    (len > 0).then_some(restored)
+}
+
 /// What a host sees instead of a network and a clock.
 #[derive(Debug, Default)]
 struct World {
@@ -100,6 +115,7 @@ impl Host {
                 config.duplicate_peers,
                 config.packet_max,
                 config.waiting_max,
+                config.mtu,
             );
         }
         Some(Self { host, peer_count: config.peers, world })
@@ -422,7 +438,7 @@ pub unsafe extern "C" fn time(time: *mut time_t) -> time_t {
 /// The library, and what `c_enet.c` adds to it.
 mod ffi {
     use super::null;
-    use std::ffi::c_int;
+    use std::ffi::{c_int, c_void};
 
     /// Only ever behind a pointer.
     #[repr(C)]
@@ -469,6 +485,7 @@ mod ffi {
             duplicate_peers: usize,
             packet_max: usize,
             waiting_max: usize,
+            mtu: u32,
         );
         pub(super) fn bowline_c_seed(host: *mut ENetHost, seed: u32);
         pub(super) fn bowline_c_connect(
@@ -498,6 +515,15 @@ mod ffi {
         pub(super) fn bowline_c_release(event: *mut Event);
         pub(super) fn bowline_c_state(host: *const ENetHost, index: usize, out: *mut [u32; 16]);
 
+        pub(super) fn enet_range_coder_create() -> *mut c_void;
+        pub(super) fn enet_range_coder_destroy(coder: *mut c_void);
+        pub(super) fn enet_range_coder_decompress(
+            coder: *mut c_void,
+            bytes: *const u8,
+            len: usize,
+            to: *mut u8,
+            room: usize,
+        ) -> usize;
         pub(super) fn enet_host_destroy(host: *mut ENetHost);
         pub(super) fn enet_host_flush(host: *mut ENetHost);
         pub(super) fn enet_host_channel_limit(host: *mut ENetHost, channels: usize);

@@ -2,9 +2,10 @@
 //!
 //! Every host may be a [`Twin`]: then an episode ends as soon as the two differ in anything.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::explain::{commands, explain, name};
+use crate::explain::{command_kinds, explain};
 use crate::forge::forge;
 use crate::network::{InFlight, Network, Weather};
 use crate::random::Random;
@@ -46,8 +47,12 @@ pub struct Census {
     pub compressed: u64,
     /// Datagrams that no host had sent.
     pub forged: u64,
-    /// Commands sent, by number, where they could be read.
-    pub commands: [u64; 16],
+    /// Commands sent, by kind, where they could be read.
+    pub commands: BTreeMap<String, u64>,
+    /// Steps of the reference after which some slot was in that state, by its number.
+    pub states: [u64; 10],
+    /// Steps with some peculiarity.
+    pub peculiar: BTreeMap<&'static str, u64>,
     /// Connects, disconnects and packets received.
     pub events: [u64; 3],
     /// Operations, refused ones included.
@@ -68,9 +73,40 @@ impl core::fmt::Display for Census {
             self.forged
         )?;
         writeln!(f, "events: {connects} connects, {disconnects} disconnects, {receives} packets")?;
-        let counts = self.commands.iter().enumerate().filter(|(_, count)| **count > 0);
-        let counts: Vec<_> = counts.map(|(at, count)| format!("{} {count}", name(at))).collect();
-        write!(f, "commands: {}", counts.join(", "))
+        let counts = |counts: Vec<String>| counts.join(", ");
+        let commands =
+            self.commands.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        writeln!(f, "commands: {}", counts(commands))?;
+        let states =
+            self.states.iter().enumerate().map(|(state, count)| format!("{state}: {count}"));
+        writeln!(f, "steps with a slot in state {}", counts(states.collect()))?;
+        let peculiar =
+            self.peculiar.iter().map(|(what, count)| format!("{what} {count}")).collect();
+        write!(f, "steps with {}", counts(peculiar))
+    }
+}
+
+impl Census {
+    fn look(&mut self, node: &Node) {
+        self.steps += 1;
+        for peer in 0..node.config.peers {
+            let state = node.twin.peer_state(peer);
+            self.states[state.state.min(9) as usize] += 1;
+            for (what, is_so) in [
+                ("throttle down", state.throttle < 32),
+                ("throttle limited", state.throttle_limit < 32),
+                ("throttle at 0", state.throttle == 0),
+                ("data waiting", state.waiting > 0),
+                ("window full", state.in_transit + state.mtu > state.window),
+                ("window small", state.window < 65536),
+                ("MTU small", state.mtu < 1392),
+                ("loss", state.loss > 0),
+                ("RTT below 10", state.rtt < 10),
+                ("RTT above 1000", state.rtt > 1000),
+            ] {
+                *self.peculiar.entry(what).or_default() += u64::from(is_so);
+            }
+        }
     }
 }
 
@@ -128,7 +164,28 @@ struct Node {
     /// The clocks of different machines do not agree.
     clock_offset: u32,
     last_service: u32,
-    inputs: Vec<String>,
+    inputs: Vec<Input>,
+}
+
+/// What was done to a host, to be told only if it matters.
+enum Input {
+    Received(SocketAddrV4, Vec<u8>),
+    Operated { now: u32, op: Op, returned: i32 },
+    Served(u32),
+}
+
+impl Input {
+    fn told(&self, config: &HostConfig) -> String {
+        match self {
+            Self::Received(from, bytes) => {
+                format!("received from {from}\n{}", explain(bytes, config))
+            }
+            Self::Operated { now, op, returned } => {
+                format!("at {now} {} returned {returned}", short(op))
+            }
+            Self::Served(now) => format!("served at {now}"),
+        }
+    }
 }
 
 impl Node {
@@ -143,14 +200,16 @@ struct Manner {
     weather: Weather,
     /// How far apart steps usually are at most, in milliseconds.
     tick_max: u32,
+    /// Whether everyone is served often.
+    is_steady: bool,
     /// Operations per step, at most.
     op_max: usize,
     /// How often a datagram is forged, in thousandths of the steps.
     forged: u32,
     /// Packets per sending operation, at most.
     burst_max: usize,
-    /// Whether packets are tiny.
-    tiny: bool,
+    /// Flags of all there is to send: tiny packets on one channel, until every number has wrapped.
+    flood: Option<u32>,
 }
 
 struct Episode {
@@ -189,9 +248,9 @@ impl Episode {
             let reference = (makers.reference)(&config);
             let twin = if has_twin {
                 let subject = (makers.subject)(&config);
-                Twin::new(reference, subject, config.peers, makers.overlooked)
+                Twin::new(reference, subject, config.clone(), makers.overlooked)
             } else {
-                Twin::alone(reference, config.peers)
+                Twin::alone(reference, config.clone())
             };
             let ip = match (is_server, shared_ip) {
                 (true, _) => Ipv4Addr::new(10, 0, 0, 1),
@@ -235,8 +294,8 @@ impl Episode {
     /// How long until the next round, in milliseconds.
     fn pause(&mut self) -> u32 {
         match self.random.below(1000) {
-            0..=3 => self.random.within(2_000, 32_000),
-            4..=30 => self.random.within(300, 1_500),
+            0..=3 if !self.manner.is_steady => self.random.within(2_000, 32_000),
+            4..=30 if !self.manner.is_steady => self.random.within(300, 1_500),
             31..=300 => 0,
             301..=360 => self.until_timer().unwrap_or(1),
             _ => self.random.within(1, self.manner.tick_max),
@@ -265,14 +324,10 @@ impl Episode {
         let node = &mut self.nodes[at];
         while let Some(InFlight { from, bytes, .. }) = self.network.receive(self.now, node.address)
         {
-            node.inputs.push(format!(
-                "received from {from}, {} bytes\n{}",
-                bytes.len(),
-                explain(&bytes)
-            ));
             node.twin.push_datagram(from, &bytes);
+            node.inputs.push(Input::Received(from, bytes));
         }
-        node.inputs.push(format!("served at {now}"));
+        node.inputs.push(Input::Served(now));
         for event in node.twin.service(now) {
             census.events[match event {
                 Event::Connect { .. } => 0,
@@ -282,7 +337,7 @@ impl Episode {
         }
         node.last_service = now;
         self.transmit(at, census);
-        census.steps += 1;
+        census.look(&self.nodes[at]);
         self.step += 1;
         let node = &self.nodes[at];
         node.twin.divergence().map_or(Ok(()), |what| {
@@ -292,7 +347,7 @@ impl Episode {
                 step: self.step - 1,
                 host: format!("{role} at {}, {:?}", node.address, node.config),
                 what: what.into(),
-                inputs: node.inputs.clone(),
+                inputs: node.inputs.iter().map(|input| input.told(&node.config)).collect(),
             }))
         })
     }
@@ -303,8 +358,8 @@ impl Episode {
         for (to, bytes) in self.nodes[at].twin.take_sent() {
             census.datagrams += 1;
             census.compressed += u64::from(bytes.first().is_some_and(|first| first & 0x40 != 0));
-            for command in commands(&bytes, if checksum { 4 } else { 0 }).0 {
-                census.commands[command.number] += 1;
+            for kind in command_kinds(&bytes, &self.nodes[at].config) {
+                *census.commands.entry(kind.to_string()).or_default() += 1;
             }
             let mut weather = self.manner.weather.clone();
             // A spoilt handshake can set bits of peer ids and sessions that do not exist. The C
@@ -352,14 +407,14 @@ impl Episode {
         let wants_connection = !node.is_server
             && states.iter().any(is_free)
             && random.chance(if states.iter().all(is_free) { 300 } else { 20 });
-        let mut act = |op: &Op| {
+        let mut act = |op: Op| {
             census.operations += 1;
-            let returned = node.twin.apply(now, op);
-            node.inputs.push(format!("at {now} {} returned {returned}", short(op)));
+            let returned = node.twin.apply(now, &op);
+            node.inputs.push(Input::Operated { now, op, returned });
         };
         if wants_connection {
             let nobody = SocketAddrV4::new(Ipv4Addr::new(10, 9, 9, 9), 9);
-            return act(&Op::Connect {
+            return act(Op::Connect {
                 to: if random.chance(30) { nobody } else { server },
                 channels: random.pick(&[1, 2, 2, 3, 3, 5, 255, 0, 300]),
                 data: random.bits() as u32,
@@ -369,40 +424,44 @@ impl Episode {
         let peer = random.below(states.len());
         let is_connected = states[peer] == 5;
         let data = random.within(0, 1000);
-        match random.below(1000) {
-            0..=3 => act(&Op::Disconnect { peer, data }),
-            4..=6 => act(&Op::DisconnectNow { peer, data }),
-            7..=11 => act(&Op::DisconnectLater { peer, data }),
-            12 => act(&Op::Reset { peer }),
-            13..=20 => act(&Op::Ping { peer }),
+        let choice = match self.manner.flood {
+            Some(_) => 999,
+            None => random.below(1000),
+        };
+        match choice {
+            0..=3 => act(Op::Disconnect { peer, data }),
+            4..=6 => act(Op::DisconnectNow { peer, data }),
+            7..=11 => act(Op::DisconnectLater { peer, data }),
+            12 => act(Op::Reset { peer }),
+            13..=20 => act(Op::Ping { peer }),
             // In a free slot these would be settings of whoever comes next.
             21..=24 if is_connected => {
-                act(&Op::PingInterval { peer, interval: random.pick(&[0, 50, 700, 3000]) });
+                act(Op::PingInterval { peer, interval: random.pick(&[0, 50, 700, 3000]) });
             }
             25..=29 if is_connected => {
                 let values = random.pick(&[[0, 0, 0], [2, 300, 0], [0, 1000, 4000], [4, 500, 900]]);
-                act(&Op::Timeout { peer, values });
+                act(Op::Timeout { peer, values });
             }
             30..=34 if is_connected => {
                 let values = [random.within(1, 6000), random.within(0, 9), random.within(0, 9)];
-                act(&Op::ThrottleConfigure { peer, values });
+                act(Op::ThrottleConfigure { peer, values });
             }
             35..=36 => {
                 let limits = [0, 0, 1000, 90_000, 300_000];
                 let (incoming, outgoing) = (random.pick(&limits), random.pick(&limits));
-                act(&Op::BandwidthLimit { incoming, outgoing });
+                act(Op::BandwidthLimit { incoming, outgoing });
             }
-            37 => act(&Op::ChannelLimit { channels: random.pick(&[0, 1, 2, 9, 300]) }),
-            38..=60 => act(&Op::Flush),
+            37 => act(Op::ChannelLimit { channels: random.pick(&[0, 1, 2, 9, 300]) }),
+            38..=60 => act(Op::Flush),
             61..=80 => {
                 let (channel, flags, bytes) = packet(random, &self.manner, node.config.range_coder);
-                act(&Op::Broadcast { channel, flags, bytes });
+                act(Op::Broadcast { channel, flags, bytes });
             }
             _ => {
                 let burst = 1 + random.below(self.manner.burst_max);
                 let (channel, flags, bytes) = packet(random, &self.manner, node.config.range_coder);
                 for _ in 0..burst {
-                    act(&Op::Send { peer, channel, flags, bytes: bytes.clone() });
+                    act(Op::Send { peer, channel, flags, bytes: bytes.clone() });
                 }
             }
         }
@@ -427,12 +486,14 @@ fn short(op: &Op) -> String {
 
 /// Channel, flags and content of something to send.
 fn packet(random: &mut Random, manner: &Manner, range_coder: bool) -> (u8, u32, Vec<u8>) {
+    if let Some(flags) = manner.flood {
+        return (0, flags, vec![random.bits() as u8; random.within(1, 4) as usize]);
+    }
     let channel = random.pick(&[0, 0, 0, 1, 1, 1, 2, 4, 9, 255]);
     let flags = random.pick(&[0, 0, 1, 1, 1, 2, 2, 3, 8, 8, 9, 10]);
     // With a compressor the C library reads behind the end of a packet without content.
     let least = u32::from(range_coder);
     let len = match random.below(40) {
-        _ if manner.tiny => random.within(1, 4),
         0 => random.within(3_000, 60_000),
         1..=3 => random.within(1_300, 1_450),
         4..=7 => random.within(400, 3_000),
@@ -444,7 +505,7 @@ fn packet(random: &mut Random, manner: &Manner, range_coder: bool) -> (u8, u32, 
 }
 
 fn manner(random: &mut Random) -> Manner {
-    let fair = Weather { delay: (1, 3), ..Weather::default() };
+    let fair = Weather { delay: (0, random.within(0, 3)), ..Weather::default() };
     let usual = Weather {
         delay: (5, random.within(10, 80)),
         loss: random.within(0, 60),
@@ -462,15 +523,27 @@ fn manner(random: &mut Random) -> Manner {
         misdirection: 10,
     };
     let forged = random.pick(&[0, 0, 50, 300]);
-    let (weather, op_max, burst_max, tiny) = match random.below(20) {
-        0..=2 => (fair, 3, 3, false),
-        3..=13 => (usual, 4, 4, false),
-        14..=17 => (awful, 3, 3, false),
-        // Long enough for every sequence number to wrap.
-        _ => (fair, 3, 400, true),
-    };
     let tick_max = random.pick(&[5, 20, 60, 60]);
-    Manner { weather, tick_max, op_max, forged, burst_max, tiny }
+    let is_steady = random.chance(500);
+    let manner = |weather, op_max| Manner {
+        weather,
+        tick_max,
+        is_steady,
+        op_max,
+        forged,
+        burst_max: 4,
+        flood: None,
+    };
+    match random.below(30) {
+        0..=4 => manner(fair, 3),
+        5..=20 => manner(usual, 4),
+        21..=28 => manner(awful, 3),
+        _ => {
+            let flood = Some(random.pick(&[0, 1, 2]));
+            let manner = manner(fair, 2);
+            Manner { tick_max: 5, is_steady: true, forged: 0, burst_max: 800, flood, ..manner }
+        }
+    }
 }
 
 fn host_config(random: &mut Random, is_server: bool) -> HostConfig {
@@ -483,6 +556,8 @@ fn host_config(random: &mut Random, is_server: bool) -> HostConfig {
         duplicate_peers: random.pick(&[0, 0, 0, 0, 1, 2]),
         packet_max: random.pick(&[0, 0, 0, 0, 0, 0, 3_000, 20_000]),
         waiting_max: random.pick(&[0, 0, 0, 0, 0, 0, 2_000, 40_000]),
+        // With a checksum, 4096 would make datagrams that no host has room for.
+        mtu: random.pick(&[0, 0, 0, 0, 576, 1000, 4000]),
         created: match random.below(4) {
             0 => 0u32.wrapping_sub(random.within(100, 40_000)),
             1 => random.within(1, 2_000),

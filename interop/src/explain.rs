@@ -1,100 +1,53 @@
-//! What is in a datagram, one line per command.
+//! What is in a datagram, for people.
 
-use crate::subject::hex;
+use bowline_wire::ExplainEnet;
+use bowline_wire::enet::{Command, CommandKind, Header, split_checksum};
 
-/// Length of each command without its payload, by number; 0 for those that do not exist.
-pub const COMMAND_LENS: [usize; 16] = [0, 8, 48, 44, 8, 4, 6, 8, 24, 8, 12, 16, 24, 0, 0, 0];
+use crate::subject::HostConfig;
 
-const NAMES: [&str; 16] = [
-    "-",
-    "ACKNOWLEDGE",
-    "CONNECT",
-    "VERIFY_CONNECT",
-    "DISCONNECT",
-    "PING",
-    "SEND_RELIABLE",
-    "SEND_UNRELIABLE",
-    "SEND_FRAGMENT",
-    "SEND_UNSEQUENCED",
-    "BANDWIDTH_LIMIT",
-    "THROTTLE_CONFIGURE",
-    "SEND_UNRELIABLE_FRAGMENT",
-    "-",
-    "-",
-    "-",
-];
-
-/// The name of a command by its number.
-pub fn name(number: usize) -> &'static str {
-    NAMES[number & 0xf]
+/// The datagram field by field, of a host set up like this; compressed ones as far as they can be restored.
+pub fn explain(datagram: &[u8], config: &HostConfig) -> String {
+    let commands = restored(datagram, config);
+    let has_checksum = config.checksum;
+    let page =
+        ExplainEnet { has_checksum, commands: commands.as_deref(), ..ExplainEnet::new(datagram) };
+    page.to_string().lines().map(|line| format!("    {line}\n")).collect()
 }
 
-/// One command of a datagram.
-#[derive(Clone, Copy, Debug)]
-pub struct Command<'d> {
-    /// In 1..=12.
-    pub number: usize,
-    /// Header and fields, without the payload.
-    pub head: &'d [u8],
-    /// What follows them.
-    pub payload: &'d [u8],
-}
-
-/// The commands of `datagram` as far as they are well formed, and what is left behind them.
-///
-/// With a checksum they begin after `checksum_len` more bytes. A compressed datagram has none to show.
-pub fn commands(datagram: &[u8], checksum_len: usize) -> (Vec<Command<'_>>, &[u8]) {
-    let Some(first) = datagram.first() else { return (Vec::new(), datagram) };
-    if first & 0x40 != 0 {
-        return (Vec::new(), datagram);
-    }
-    let header_len = 2 + if first & 0x80 != 0 { 2 } else { 0 } + checksum_len;
-    let mut rest = datagram.get(header_len..).unwrap_or_default();
-    let mut commands = Vec::new();
-    while let Some((command, behind)) = split(rest) {
-        commands.push(command);
+/// The kinds of the commands in `datagram`, as far as they can be read.
+pub fn command_kinds(datagram: &[u8], config: &HostConfig) -> Vec<CommandKind> {
+    let restored = restored(datagram, config);
+    let mut rest = restored.as_deref().or(plain(datagram, config)).unwrap_or_default();
+    let mut kinds = Vec::new();
+    while let Ok((_, command, behind)) = Command::parse(rest) {
+        kinds.push(command.kind());
         rest = behind;
     }
-    (commands, rest)
+    kinds
 }
 
-fn split(bytes: &[u8]) -> Option<(Command<'_>, &[u8])> {
-    let number = usize::from(bytes.first()? & 0xf);
-    let head_len = COMMAND_LENS[number];
-    let (head, behind) = bytes.split_at_checked(head_len).filter(|_| head_len > 0)?;
-    let len_at = match number {
-        6 => 4,
-        7 | 8 | 9 | 12 => 6,
-        _ => return Some((Command { number, head, payload: &[] }, behind)),
-    };
-    let payload_len = usize::from(u16::from_be_bytes([head[len_at], head[len_at + 1]]));
-    let (payload, behind) = behind.split_at_checked(payload_len)?;
-    Some((Command { number, head, payload }, behind))
+/// What follows header and checksum, compressed or not.
+fn behind_header<'d>(datagram: &'d [u8], config: &HostConfig) -> Option<(Header, &'d [u8])> {
+    let (header, rest) = Header::parse(datagram).ok()?;
+    let rest = if config.checksum { split_checksum(rest).ok()?.1 } else { rest };
+    Some((header, rest))
 }
 
-/// The datagram in words, with and without checksum if one cannot tell which.
-pub fn explain(datagram: &[u8]) -> String {
-    let mut text = format!("      {}\n", hex(datagram));
-    let checksum_len = [0, 4].into_iter().find(|len| {
-        let (commands, rest) = commands(datagram, *len);
-        !commands.is_empty() && rest.is_empty()
-    });
-    let (commands, rest) = commands(datagram, checksum_len.unwrap_or(0));
-    for command in commands {
-        let Command { number, head, payload } = command;
-        let sequence = u16::from_be_bytes([head[2], head[3]]);
-        let fields: Vec<_> = head[4..].chunks(2).map(hex).collect();
-        text += &format!(
-            "      {} {:#04x} channel {} sequence {sequence} fields {} payload {} bytes\n",
-            name(number),
-            head[0],
-            head[1],
-            fields.join(" "),
-            payload.len()
-        );
-    }
-    if !rest.is_empty() {
-        text += &format!("      {} bytes compressed or unexplained\n", rest.len());
-    }
-    text
+fn plain<'d>(datagram: &'d [u8], config: &HostConfig) -> Option<&'d [u8]> {
+    behind_header(datagram, config).filter(|(header, _)| !header.compressed).map(|(_, rest)| rest)
+}
+
+fn restored(datagram: &[u8], config: &HostConfig) -> Option<Vec<u8>> {
+    let (header, rest) = behind_header(datagram, config)?;
+    if header.compressed && config.range_coder { decompress(rest) } else { None }
+}
+
+#[cfg(c_enet)]
+fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
+    crate::c_enet::decompress(bytes)
+}
+
+#[cfg(not(c_enet))]
+fn decompress(_: &[u8]) -> Option<Vec<u8>> {
+    None
 }

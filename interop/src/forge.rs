@@ -2,6 +2,9 @@
 
 use crate::random::Random;
 
+/// The peer id of a host that does not know its own yet.
+const NO_PEER: u16 = 0xfff;
+
 /// A few commands for the slot `to`, the numbers near to what a young connection has.
 ///
 /// What the C library of 1.3.17 is known to do wrong with is left out: fragments without content, or
@@ -15,7 +18,12 @@ pub fn forge(random: &mut Random, now: u32, to: u16) -> Vec<u8> {
         let time = now.wrapping_sub(random.within(0, 300)) as u16;
         bytes.extend(time.to_be_bytes());
     }
-    for _ in 0..=random.below(4) {
+    // To nobody in particular only a CONNECT makes sense.
+    if to == NO_PEER && random.chance(800) {
+        bytes.extend([0x82, 0xff, 0, 1]);
+        handshake(random, 2, &mut bytes);
+    }
+    for _ in 0..random.below(5) {
         command(random, now, &mut bytes);
     }
     bytes

@@ -25,6 +25,8 @@ pub struct HostConfig {
     pub packet_max: usize,
     /// The most bytes that wait for the application, per peer; 0 means the default.
     pub waiting_max: usize,
+    /// The largest datagram, in bytes without checksum, in 576..=4096; 0 means the default.
+    pub mtu: u32,
     /// What the clock says when the host is made.
     pub created: u32,
 }
@@ -41,6 +43,7 @@ impl Default for HostConfig {
             duplicate_peers: 0,
             packet_max: 0,
             waiting_max: 0,
+            mtu: 0,
             created: 1000,
         }
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddrV4;
 
 use crate::explain::explain;
-use crate::subject::{Datagram, Event, Op, PeerState, Subject};
+use crate::subject::{Datagram, Event, HostConfig, Op, PeerState, Subject};
 
 /// A reference and what must be like it. To the outside they are one host: the reference.
 pub struct Twin {
@@ -11,24 +11,24 @@ pub struct Twin {
     subject: Option<Box<dyn Subject>>,
     /// Differences of these numbers are accepted.
     overlooked: &'static [&'static str],
-    slot_count: usize,
+    config: HostConfig,
     divergence: Option<String>,
 }
 
 impl Twin {
-    /// Two hosts, each with `slot_count` slots.
+    /// Two hosts, each made from `config`.
     pub fn new(
         reference: Box<dyn Subject>,
         subject: Box<dyn Subject>,
-        slot_count: usize,
+        config: HostConfig,
         overlooked: &'static [&'static str],
     ) -> Self {
-        Self { reference, subject: Some(subject), overlooked, slot_count, divergence: None }
+        Self { reference, subject: Some(subject), overlooked, config, divergence: None }
     }
 
     /// A host alone, which differs from nothing.
-    pub fn alone(reference: Box<dyn Subject>, slot_count: usize) -> Self {
-        Self { reference, subject: None, overlooked: &[], slot_count, divergence: None }
+    pub fn alone(reference: Box<dyn Subject>, config: HostConfig) -> Self {
+        Self { reference, subject: None, overlooked: &[], config, divergence: None }
     }
 
     /// The first difference, in words.
@@ -43,7 +43,7 @@ impl Twin {
 
     fn compare_states(&mut self) {
         let Some(subject) = &self.subject else { return };
-        for peer in 0..self.slot_count {
+        for peer in 0..self.config.peers {
             let ours = subject.peer_state(peer).named();
             let theirs = self.reference.peer_state(peer).named();
             for ((name, ours), (_, theirs)) in ours.into_iter().zip(theirs) {
@@ -94,8 +94,8 @@ impl Subject for Twin {
             let ours = subject.take_sent();
             let len = ours.len().max(theirs.len());
             if let Some(at) = (0..len).find(|at| ours.get(*at) != theirs.get(*at)) {
+                let [ours, theirs] = [&ours, &theirs].map(|sent| shown(sent.get(at), &self.config));
                 self.differ(|| {
-                    let (ours, theirs) = (shown(ours.get(at)), shown(theirs.get(at)));
                     format!("sent, as number {at} of this step:\n{ours}the reference:\n{theirs}")
                 });
             }
@@ -110,9 +110,9 @@ impl Subject for Twin {
     }
 }
 
-fn shown(datagram: Option<&Datagram>) -> String {
+fn shown(datagram: Option<&Datagram>, config: &HostConfig) -> String {
     datagram.map_or_else(
-        || "    nothing\n".into(),
-        |(to, bytes)| format!("    to {to}, {} bytes\n{}", bytes.len(), explain(bytes)),
+        || "  nothing\n".into(),
+        |(to, bytes)| format!("  to {to}\n{}", explain(bytes, config)),
     )
 }
