@@ -1,5 +1,5 @@
 //! The command-line tool: a demonstration that checks itself, a conversation between two processes,
-//! and what was recorded of either, done again.
+//! what was recorded of either, done again, and datagrams explained.
 //!
 //! Exits with 0 when all went well, 1 when a promise of a mode was broken or a replay differs, 2 when nothing came of it
 //! at all (the port was taken, nobody answered, the arguments make no sense), with the reason in one
@@ -7,6 +7,7 @@
 #![allow(clippy::std_instead_of_alloc)] // It needs `std` whatever it takes it from.
 
 mod chat;
+mod decode;
 mod demo;
 mod recorded;
 mod replay;
@@ -69,6 +70,13 @@ enum Command {
     /// replayed.
     #[command(verbatim_doc_comment)]
     Replay(replay::Options),
+    /// Explains datagrams field by field, bowline's own or ENet's
+    ///
+    /// Takes the bytes of one in hexadecimal, or a file that Wireshark or tcpdump wrote. Which protocol it is
+    /// follows from what makes sense, by conversation, unless it is said. What is malformed is explained
+    /// up to the fault.
+    #[command(verbatim_doc_comment)]
+    Decode(decode::Options),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +85,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => chat::serve(&options).map(|()| ExitCode::SUCCESS),
         Command::Connect(options) => chat::connect(&options).map(|()| ExitCode::SUCCESS),
         Command::Replay(options) => replay::run(&options),
+        Command::Decode(options) => decode::run(&options),
     };
     outcome.unwrap_or_else(|failure| {
         if !is_broken_pipe(&failure) {

@@ -457,3 +457,120 @@ fn an_interrupted_attempt_just_ends() {
     client.interrupt();
     assert_eq!(client.wait(), Some(0));
 }
+
+fn decoded(arguments: &[&str]) -> String {
+    let output = output(&[&["decode"], arguments].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_datagram_is_explained_as_what_it_is() {
+    let ours = decoded(&["80:07:20:02", "68 69"]);
+    assert!(ours.starts_with("session packet, 6 bytes\n") && !ours.contains("--enet"), "{ours}");
+    let enet = decoded(&["800303e886000001000268 69"]);
+    assert!(enet.starts_with("ENet datagram, 12 bytes\n"), "{enet}");
+    assert!(enet.contains("SEND_RELIABLE, to be acknowledged\n"), "{enet}");
+    let either = decoded(&["8000040184ff0003d15c0001"]);
+    assert!(either.contains("\nIt makes sense as ENet, too: --enet\n"), "{either}");
+    let enet = decoded(&["--enet", "8000040184ff0003d15c0001"]);
+    assert!(enet.contains("DISCONNECT, to be acknowledged\n") && !enet.contains("too"), "{enet}");
+}
+
+#[test]
+fn checksums_are_checked_when_they_were_agreed() {
+    // To no peer, so over zeros; then one that is not.
+    let connect = "8fff03e8393a8dcd82ff00010000ffff000005780001000000000002000000000000000000001388000000020000000244332211c0ffee01";
+    let page = decoded(&["--enet", "--checksum", connect]);
+    assert!(page.contains("checksum          393a8dcd\n"), "{page}");
+    let page = decoded(&["--enet", "--checksum", &connect.replace("c0ffee01", "c0ffee02")]);
+    assert!(page.contains("checksum          393a8dcd, but it is "), "{page}");
+    let page = decoded(&["--enet", "--checksum", "800103e80000000085ff0002"]);
+    assert!(page.contains("checksum          00000000, not checked\n"), "{page}");
+    let page =
+        decoded(&["--enet", "--checksum", "--connect-id", "44332211", "800103e80000000085ff0002"]);
+    assert!(page.contains("checksum          00000000, but it is "), "{page}");
+}
+
+/// A capture of raw IPv4 packets, one second apart, from and to these ports.
+fn capture(datagrams: &[(u16, u16, &[u8])]) -> PathBuf {
+    let mut file = Vec::new();
+    for word in [0xA1B2_C3D4_u32, 0, 0, 0, 65_535, 101] {
+        file.extend(word.to_le_bytes());
+    }
+    for (secs, (from, to, payload)) in (1000_u32..).zip(datagrams) {
+        let len = 28 + payload.len() as u16;
+        for word in [secs, 0, len.into(), len.into()] {
+            file.extend(word.to_le_bytes());
+        }
+        let [high, low] = len.to_be_bytes();
+        file.extend([0x45, 0, high, low, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 1]);
+        for part in [*from, *to, len - 20, 0] {
+            file.extend(part.to_be_bytes());
+        }
+        file.extend(*payload);
+    }
+    let name = format!("bowline-decode-{}-{}.pcap", std::process::id(), datagrams.len());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, file).unwrap();
+    path
+}
+
+#[test]
+fn a_capture_is_explained_conversation_by_conversation() {
+    // The first alone makes sense as either; what follows in its conversation does not.
+    let path = capture(&[
+        (1, 2, &[0x80, 0, 4, 1, 0x84, 0xFF, 0, 3, 0xD1, 0x5C, 0, 1]),
+        (3, 4, &[0x80, 7, 0x20, 2, b'h', b'i']),
+        (2, 1, &[0x00, 0, 1, 0xFF, 0, 2, 0, 2, 4, 1]),
+    ]);
+    let pages = decoded(&[path.to_str().unwrap()]);
+    std::fs::remove_file(&path).unwrap();
+    let heads: Vec<_> = pages.lines().filter(|line| !line.starts_with(' ')).collect();
+    assert_eq!(
+        heads,
+        [
+            "#1  0.000000 s  10.0.0.1:1 > 10.0.0.1:2",
+            "ENet datagram, 12 bytes",
+            "",
+            "#2  1.000000 s  10.0.0.1:3 > 10.0.0.1:4",
+            "session packet, 6 bytes",
+            "",
+            "#3  2.000000 s  10.0.0.1:2 > 10.0.0.1:1",
+            "ENet datagram, 10 bytes",
+            "",
+        ]
+    );
+}
+
+#[test]
+fn connect_ids_are_learnt_from_a_capture() {
+    let bytes = |hex: &str| -> Vec<u8> {
+        (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
+    };
+    // What ENet 1.3.17 sent.
+    let connect = bytes(
+        "8fff03e8393a8dcd82ff00010000ffff000005780001000000000002000000000000000000001388000000020000000244332211c0ffee01",
+    );
+    let answer = bytes(
+        "800003e84be064f983ff000100000000000005780001000000000002000000000000000000001388000000020000000244332211",
+    );
+    let path = capture(&[(1, 2, &connect), (2, 1, &answer)]);
+    let pages = decoded(&["--checksum", path.to_str().unwrap()]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(pages.matches(" checksum  ").count(), 2, "{pages}");
+    assert!(!pages.contains("not checked") && !pages.contains("but it is"), "{pages}");
+}
+
+#[test]
+fn what_cannot_be_decoded_is_said() {
+    assert_fails(&output(&["decode", "800"]), "800");
+    assert_fails(&output(&["decode", "80", "zz"]), "80zz");
+    assert_fails(&output(&["decode", env!("CARGO_BIN_EXE_bowline")]), "neither pcap nor pcapng");
+    let empty = capture(&[]);
+    assert_fails(&output(&["decode", empty.to_str().unwrap()]), "no UDP datagram");
+    std::fs::remove_file(empty).unwrap();
+}
