@@ -1,0 +1,413 @@
+//! Packets that arrive: which are taken, what they wait for, and in which order the application gets them.
+
+use bowline_core::{DropReason, Link};
+use bowline_wire::enet::{
+    Command, CommandHead, Fragment, MAX_FRAGMENTS, UNSEQUENCED_WINDOW_SIZE,
+    UNSEQUENCED_WINDOWS_FREE,
+};
+
+use crate::config::{Config, Release};
+use crate::flags::Flags;
+use crate::list::{List, Node};
+use crate::peer::{Peer, State};
+use crate::receive::Steps;
+use crate::storage::Memory;
+
+/// A packet, or the beginning of one, that wants to be taken.
+#[derive(Clone, Copy, Debug)]
+struct Newcomer<'a> {
+    channel: u8,
+    link: Link,
+    flags: Flags,
+    reliable: u16,
+    unreliable: u16,
+    /// All of it, if it came in one piece.
+    bytes: &'a [u8],
+    len: u32,
+    /// How many fragments it has; 0 if it came in one piece.
+    count: u32,
+}
+
+impl Peer {
+    pub(crate) fn take_packet(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        head: CommandHead,
+        command: &Command<'_>,
+        steps: &mut Steps,
+    ) -> Result<(), DropReason> {
+        let link = self.channel(memory, head.channel).map_err(|_| DropReason::Full)?;
+        let payload = command.payload();
+        let newcomer = Newcomer {
+            channel: head.channel,
+            link,
+            flags: Flags::RELIABLE,
+            reliable: head.sequence,
+            unreliable: 0,
+            bytes: payload,
+            len: payload.len() as u32,
+            count: 0,
+        };
+        match *command {
+            Command::SendReliable { .. } => self.take(memory, config, newcomer, steps).map(|_| ()),
+            Command::SendUnreliable { unreliable_sequence: unreliable, .. } => {
+                let newcomer = Newcomer { flags: Flags::NONE, unreliable, ..newcomer };
+                self.take(memory, config, newcomer, steps).map(|_| ())
+            }
+            Command::SendUnsequenced { group, .. } => {
+                let newcomer = Newcomer { flags: Flags::UNSEQUENCED, ..newcomer };
+                self.take_unsequenced(memory, config, newcomer, group, steps)
+            }
+            Command::SendFragment(fragment) => {
+                let newcomer = Newcomer { reliable: fragment.start_sequence, ..newcomer };
+                self.take_fragment(memory, config, newcomer, &fragment, steps)
+            }
+            Command::SendUnreliableFragment(fragment) => {
+                let newcomer = Newcomer {
+                    flags: Flags::UNRELIABLE_FRAGMENT,
+                    unreliable: fragment.start_sequence,
+                    ..newcomer
+                };
+                self.take_fragment(memory, config, newcomer, &fragment, steps)
+            }
+            _ => Err(DropReason::Unexpected),
+        }
+    }
+
+    /// Takes a packet, or begins one. None if it is not wanted: too late, too early, or here already.
+    fn take(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        new: Newcomer<'_>,
+        steps: &mut Steps,
+    ) -> Result<Option<Link>, DropReason> {
+        let is_unsequenced = new.flags.contains(Flags::UNSEQUENCED);
+        if self.state == State::DisconnectLater {
+            return Ok(None);
+        }
+        let channel = &memory.channels[new.link];
+        if !is_unsequenced && !channel.takes(new.reliable) {
+            return Ok(None);
+        }
+        let after = match new.flags {
+            _ if is_unsequenced => Link::NONE,
+            Flags::RELIABLE if new.reliable == channel.incoming_reliable => return Ok(None),
+            Flags::RELIABLE => match self.place(memory, &new, steps)? {
+                Place::Taken(_) => return Ok(None),
+                Place::After(after) => after,
+            },
+            _ if new.reliable == channel.incoming_reliable
+                && new.unreliable <= channel.incoming_unreliable =>
+            {
+                return Ok(None);
+            }
+            _ => match self.place(memory, &new, steps)? {
+                Place::Taken(_) => return Ok(None),
+                Place::After(after) => after,
+            },
+        };
+        if self.waiting >= config.waiting_max
+            || self.quotas.arrivals.held() >= config.hardening.arrivals_max
+        {
+            return Err(DropReason::Full);
+        }
+        let link = memory.arrivals.take(&mut self.quotas.arrivals).ok_or(DropReason::Full)?;
+        let arrival = &mut memory.arrivals[link];
+        arrival.flags = new.flags;
+        arrival.channel = new.channel;
+        arrival.reliable = new.reliable;
+        arrival.unreliable = new.unreliable;
+        arrival.len = new.len;
+        if new.count > 0 {
+            arrival.begin(new.count);
+        } else if !arrival.fill(&mut memory.pool, &mut self.quotas.blocks, new.bytes) {
+            memory.arrivals.give(&mut self.quotas.arrivals, link);
+            return Err(DropReason::Full);
+        }
+        self.waiting = self.waiting.saturating_add(new.len);
+        let channel = &mut memory.channels[new.link];
+        if new.flags.contains(Flags::RELIABLE) {
+            channel.reliable.insert_after(&mut memory.arrivals, after, link);
+            channel.reliable_finger = link;
+            self.walk_reliable(memory, new.link, link);
+        } else {
+            channel.unreliable.insert_after(&mut memory.arrivals, after, link);
+            channel.unreliable_finger = link;
+            self.walk_unreliable(memory, new.link, link);
+        }
+        Ok(Some(link))
+    }
+
+    /// Where among those that wait a packet belongs: entries near the last one that was put in are looked at first.
+    fn place(
+        &self,
+        memory: &Memory<'_>,
+        new: &Newcomer<'_>,
+        steps: &mut Steps,
+    ) -> Result<Place, DropReason> {
+        let channel = &memory.channels[new.link];
+        let current = channel.incoming_reliable;
+        let is_reliable = new.flags.contains(Flags::RELIABLE);
+        let key = |reliable: u16, unreliable: u16| {
+            let unreliable = if is_reliable { 0 } else { unreliable };
+            u32::from(reliable.wrapping_sub(current)) << 16 | u32::from(unreliable)
+        };
+        let key_of = |link: Link| {
+            let arrival = &memory.arrivals[link];
+            key(arrival.reliable, arrival.unreliable)
+        };
+        let wanted = key(new.reliable, new.unreliable);
+        let (list, finger) = match is_reliable {
+            true => (channel.reliable, channel.reliable_finger),
+            false => (channel.unreliable, channel.unreliable_finger),
+        };
+        let Some(last) = list.last.some() else { return Ok(Place::After(Link::NONE)) };
+        let mut at = last;
+        if key_of(last) > wanted
+            && let Some(finger) = finger.some()
+        {
+            // Forward from there to the last one that is not behind.
+            at = finger;
+            while let Some(next) = bowline_core::Slot::next(&memory.arrivals[at]).some() {
+                if key_of(at) > wanted || key_of(next) > wanted {
+                    break;
+                }
+                at = next;
+                steps.step()?;
+            }
+        }
+        loop {
+            let here = key_of(at);
+            if here < wanted {
+                return Ok(Place::After(at));
+            }
+            if here == wanted {
+                return Ok(Place::Taken(at));
+            }
+            match memory.arrivals[at].previous().some() {
+                Some(previous) => at = previous,
+                None => return Ok(Place::After(Link::NONE)),
+            }
+            steps.step()?;
+        }
+    }
+
+    fn take_unsequenced(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        new: Newcomer<'_>,
+        group: u16,
+        steps: &mut Steps,
+    ) -> Result<(), DropReason> {
+        const AHEAD: u32 = UNSEQUENCED_WINDOW_SIZE as u32 * UNSEQUENCED_WINDOWS_FREE as u32;
+        let place = group % UNSEQUENCED_WINDOW_SIZE;
+        let base = u32::from(self.incoming_base);
+        let ahead = u32::from(group) + if u32::from(group) < base { 0x1_0000 } else { 0 };
+        if ahead >= base + AHEAD {
+            return Ok(());
+        }
+        let (word, bit) = (usize::from(place / 32), 1u32 << (place % 32));
+        if group - place != self.incoming_base {
+            self.incoming_base = group - place;
+            self.unsequenced.fill(0);
+        } else if self.unsequenced.get(word).is_some_and(|seen| seen & bit != 0) {
+            return Ok(());
+        }
+        self.take(memory, config, new, steps)?;
+        if let Some(seen) = self.unsequenced.get_mut(word) {
+            *seen |= bit;
+        }
+        Ok(())
+    }
+
+    fn take_fragment(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        new: Newcomer<'_>,
+        fragment: &Fragment<'_>,
+        steps: &mut Steps,
+    ) -> Result<(), DropReason> {
+        let is_reliable = new.flags.contains(Flags::RELIABLE);
+        let is_old = config.release == Release::V1_3_17;
+        if fragment.payload.is_empty() && !is_old {
+            return Err(DropReason::Malformed);
+        }
+        let channel = &memory.channels[new.link];
+        let is_past = !is_reliable
+            && new.reliable == channel.incoming_reliable
+            && new.unreliable <= channel.incoming_unreliable;
+        if !channel.takes(new.reliable) || is_past {
+            return Ok(());
+        }
+        check_fragment(config, fragment)?;
+        let new = Newcomer { len: fragment.total, count: fragment.count, ..new };
+        let link = match self.place(memory, &new, steps)? {
+            Place::Taken(link) => {
+                let arrival = &memory.arrivals[link];
+                if arrival.len != new.len || arrival.count != new.count {
+                    return Err(DropReason::Malformed);
+                }
+                link
+            }
+            // What is not wanted is not acknowledged, if it is a fragment.
+            Place::After(_) => {
+                self.take(memory, config, new, steps)?.ok_or(DropReason::Unexpected)?
+            }
+        };
+        let was_complete = memory.arrivals[link].is_complete();
+        let mut arrival = memory.arrivals[link];
+        let (number, offset) = (fragment.number, fragment.offset);
+        let quota = &mut self.quotas.blocks;
+        let is_in = arrival.add(&mut memory.pool, quota, number, offset, fragment.payload);
+        memory.arrivals[link] = arrival;
+        if !is_in {
+            return Err(DropReason::Full);
+        }
+        if !was_complete && memory.arrivals[link].is_complete() {
+            match is_reliable {
+                true => self.walk_reliable(memory, new.link, Link::NONE),
+                false => self.walk_unreliable(memory, new.link, Link::NONE),
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers the reliable packets whose turn it is, and the unreliable ones that waited for them.
+    fn walk_reliable(&mut self, memory: &mut Memory<'_>, channel: Link, keep: Link) {
+        let mut delivered = false;
+        loop {
+            let numbers = &mut memory.channels[channel];
+            let Some(link) = numbers.reliable.first.some() else { break };
+            let arrival = &memory.arrivals[link];
+            if !arrival.is_complete()
+                || arrival.reliable != numbers.incoming_reliable.wrapping_add(1)
+            {
+                break;
+            }
+            let more = arrival.count.saturating_sub(1) as u16;
+            numbers.incoming_reliable = arrival.reliable.wrapping_add(more);
+            numbers.reliable.remove(&mut memory.arrivals, link);
+            if numbers.reliable_finger == link {
+                numbers.reliable_finger = Link::NONE;
+            }
+            self.delivered.push(&mut memory.arrivals, link);
+            delivered = true;
+        }
+        if delivered {
+            let numbers = &mut memory.channels[channel];
+            numbers.incoming_unreliable = 0;
+            if !numbers.unreliable.is_empty() {
+                self.walk_unreliable(memory, channel, keep);
+            }
+        }
+    }
+
+    /// Delivers the unreliable packets whose turn it is, and drops those that came too late; `keep` is not
+    /// dropped.
+    fn walk_unreliable(&mut self, memory: &mut Memory<'_>, channel: Link, keep: Link) {
+        let first = memory.channels[channel].unreliable.first;
+        let (mut cut, mut start, mut at) = (first, first, first);
+        while let Some(link) = at.some() {
+            let numbers = &mut memory.channels[channel];
+            let arrival = &memory.arrivals[link];
+            let next = bowline_core::Slot::next(arrival);
+            if arrival.is_unsequenced() {
+                at = next;
+                continue;
+            }
+            if arrival.reliable == numbers.incoming_reliable {
+                if arrival.is_complete() {
+                    numbers.incoming_unreliable = arrival.unreliable;
+                    at = next;
+                    continue;
+                }
+                if start != at {
+                    self.deliver_run(memory, channel, start, at);
+                    cut = at;
+                } else if cut != at {
+                    cut = arrival.previous();
+                }
+            } else {
+                if numbers.takes(arrival.reliable) {
+                    break;
+                }
+                cut = next;
+                if start != at {
+                    self.deliver_run(memory, channel, start, at);
+                }
+            }
+            start = next;
+            at = next;
+        }
+        if start != at {
+            self.deliver_run(memory, channel, start, at);
+            cut = at;
+        }
+        self.drop_until(memory, channel, cut, keep);
+    }
+
+    /// Delivers the unreliable packets from `start` on, up to `end`.
+    fn deliver_run(&mut self, memory: &mut Memory<'_>, channel: Link, start: Link, end: Link) {
+        let mut at = start;
+        while let Some(link) = at.some()
+            && at != end
+        {
+            at = bowline_core::Slot::next(&memory.arrivals[link]);
+            self.take_out(memory, channel, link);
+            self.delivered.push(&mut memory.arrivals, link);
+        }
+    }
+
+    /// Drops the unreliable packets before `cut`, all of them if that is none.
+    fn drop_until(&mut self, memory: &mut Memory<'_>, channel: Link, cut: Link, keep: Link) {
+        let mut at = memory.channels[channel].unreliable.first;
+        while let Some(link) = at.some()
+            && at != cut
+        {
+            at = bowline_core::Slot::next(&memory.arrivals[link]);
+            if link != keep {
+                self.take_out(memory, channel, link);
+                self.give_arrival(memory, link);
+            }
+        }
+    }
+
+    fn take_out(&self, memory: &mut Memory<'_>, channel: Link, link: Link) {
+        let numbers = &mut memory.channels[channel];
+        let list: &mut List = &mut numbers.unreliable;
+        list.remove(&mut memory.arrivals, link);
+        if numbers.unreliable_finger == link {
+            numbers.unreliable_finger = Link::NONE;
+        }
+    }
+}
+
+/// Where a packet belongs.
+enum Place {
+    /// Behind this one, or first.
+    After(Link),
+    /// It is here already.
+    Taken(Link),
+}
+
+/// Whether the numbers of a fragment agree with each other.
+fn check_fragment(config: &Config, fragment: &Fragment<'_>) -> Result<(), DropReason> {
+    let len = fragment.payload.len() as u32;
+    let is_short = fragment.total < fragment.count && config.release != Release::V1_3_17;
+    if fragment.total > config.packet_max {
+        return Err(DropReason::OverLimit);
+    }
+    if fragment.count > MAX_FRAGMENTS
+        || fragment.number >= fragment.count
+        || is_short
+        || fragment.offset >= fragment.total
+        || len > fragment.total - fragment.offset
+    {
+        return Err(DropReason::Malformed);
+    }
+    Ok(())
+}

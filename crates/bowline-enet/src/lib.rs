@@ -1,0 +1,59 @@
+//! ENet 1.3 on the wire, without its sockets, clock and allocator: [`Host`] is a state machine that takes
+//! datagrams and times in and gives datagrams out, in memory that its caller lends.
+//!
+//! Thousands of games speak ENet, among them all that use Godot's high-level multiplayer. Their clients and
+//! servers cannot tell this host from the C library, but for what [`Hardening`] guards against.
+#![no_std]
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+#[cfg(any(feature = "alloc", test))]
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod acknowledge;
+mod arrival;
+mod bandwidth;
+mod channel;
+mod clock;
+mod command;
+mod compression;
+mod config;
+mod connect;
+mod deliver;
+mod disconnect;
+mod events;
+mod farewell;
+mod flags;
+mod host;
+mod index;
+mod list;
+mod peer;
+mod queue;
+mod random;
+mod receive;
+mod send;
+mod slotset;
+mod sources;
+mod sparse;
+mod statistics;
+mod storage;
+mod transmit;
+
+pub use bowline_wire::enet::Throttle;
+pub use compression::{Compression, Uncompressed};
+pub use config::{
+    Checksum, Config, ConfigError, ConnectRate, Hardening, Intercept, Release, Verdict,
+};
+pub use connect::ConnectError;
+pub use events::Packet;
+pub use flags::Flags;
+pub use host::{Host, UnknownPeer};
+pub use peer::{State, Timeout};
+pub use statistics::{HostStatistics, PeerStatistics};
+pub use storage::{Capacity, Control, Fixed, Need, Parts, Slices, Storage};
+#[cfg(feature = "alloc")]
+pub use storage::{Heap, Limits};

@@ -1,0 +1,283 @@
+//! Taking in datagrams.
+
+use bowline_core::{Address, DropReason, Received};
+use bowline_wire::enet::{
+    Command, CommandHead, CommandKind, Commands, Header, MTU_MAX, NO_PEER, commands, split_checksum,
+};
+
+use crate::compression::Compression;
+use crate::config::Verdict;
+use crate::host::{Host, Shared, Work};
+use crate::peer::State;
+use crate::storage::{Need, Parts, Storage};
+
+/// Shortest command that asks for an acknowledgement, in bytes.
+const COMMAND_LEN_MIN: usize = 4;
+/// Shortest command that carries a packet, in bytes.
+const PACKET_LEN_MIN: usize = 6;
+
+/// What a datagram may still cost, in entries of lists looked through.
+pub(crate) struct Steps(pub(crate) u32);
+
+impl Steps {
+    /// Counts one.
+    pub(crate) const fn step(&mut self) -> Result<(), DropReason> {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                Ok(())
+            }
+            None => Err(DropReason::RateLimited),
+        }
+    }
+}
+
+impl<S: Storage, C: Compression> Host<S, C> {
+    pub(crate) fn receive(
+        &mut self,
+        from: &Received,
+        datagram: &mut [u8],
+    ) -> Result<(), DropReason> {
+        if let Some(intercept) = self.shared.config.intercept
+            && intercept(from, datagram) == Verdict::Consumed
+        {
+            return Ok(());
+        }
+        if datagram.len() > MTU_MAX as usize {
+            return Err(DropReason::OverLimit);
+        }
+        let (header, rest) = Header::parse(datagram).map_err(|error| error.drop_reason())?;
+        let config = &self.shared.config;
+        let (checksum, rest) = match config.checksum.wire_len() {
+            0 => (None, rest),
+            _ => {
+                let (checksum, rest) = split_checksum(rest).map_err(|error| error.drop_reason())?;
+                (Some(checksum), rest)
+            }
+        };
+        let slot = self.storage.parts().addressed(&header, &from.from)?;
+        let head_len = datagram.len() - rest.len();
+        let bytes = match header.compressed {
+            false => rest,
+            true => self
+                .compression
+                .decompress(rest, MTU_MAX as usize - head_len)
+                .filter(|bytes| !bytes.is_empty())
+                .ok_or(DropReason::Malformed)?,
+        };
+        if let Some(checksum) = checksum {
+            let head = datagram.get(..header.wire_len()).unwrap_or_default();
+            let peer = slot.and_then(|slot| self.storage.parts().peers.get(slot).cloned());
+            let connect_id = peer.map_or([0; 4], |peer| peer.connect_id);
+            if config.checksum.of(head, connect_id, bytes) != checksum {
+                return Err(DropReason::Corrupt);
+            }
+        }
+        provide(&mut self.storage, bytes.len());
+        if slot.is_none() {
+            provide_peer(&mut self.storage);
+        }
+        let work = Work { parts: self.storage.parts(), shared: &mut self.shared };
+        work.take_commands(slot, from.from, &header, commands(bytes))
+    }
+}
+
+/// Sees to it that a datagram of `len` bytes finds memory, as far as there is any.
+fn provide<S: Storage>(storage: &mut S, len: usize) {
+    loop {
+        let Parts { memory, .. } = storage.parts();
+        let packets = len / PACKET_LEN_MIN;
+        let blocks = packets + len / memory.pool.block_len().max(1) + 16;
+        let need = if memory.acknowledgements.vacant() < len / COMMAND_LEN_MIN {
+            Need::Acknowledgement
+        } else if memory.arrivals.vacant() < packets {
+            Need::Arrival
+        } else if memory.pool.vacant() < blocks {
+            Need::Block
+        } else if memory.commands.vacant() < 4 {
+            Need::Command
+        } else if memory.channels.vacant() < 16 || memory.banks.vacant() < 16 {
+            Need::Channel
+        } else {
+            return;
+        };
+        if !storage.grow(need) {
+            return;
+        }
+    }
+}
+
+/// Sees to it that there is a slot for a newcomer, if there may be one.
+pub(crate) fn provide_peer<S: Storage>(storage: &mut S) {
+    let parts = storage.parts();
+    if parts.free_slot().is_none() {
+        storage.grow(Need::Peer);
+    }
+}
+
+impl Parts<'_> {
+    /// The lowest slot without a connection.
+    pub(crate) fn free_slot(&self) -> Option<usize> {
+        let taken = &self.sets.taken;
+        let full = taken.words.iter().take_while(|word| **word == u64::MAX).count();
+        let word = taken.words.get(full)?;
+        let slot = full * 64 + word.trailing_ones() as usize;
+        (slot < self.peers.len()).then_some(slot)
+    }
+
+    /// The slot that a datagram is for; nothing if it is for none in particular.
+    fn addressed(&self, header: &Header, from: &Address) -> Result<Option<usize>, DropReason> {
+        if header.peer_id == NO_PEER {
+            return Ok(None);
+        }
+        let slot = usize::from(header.peer_id);
+        let peer = self.peers.get(slot).ok_or(DropReason::Stray)?;
+        if matches!(peer.state, State::Disconnected | State::Zombie) {
+            return Err(DropReason::Stray);
+        }
+        if peer.address != *from {
+            return Err(DropReason::WrongAddress);
+        }
+        if peer.remote_id != NO_PEER && header.session != peer.incoming_session {
+            return Err(DropReason::Stray);
+        }
+        Ok(Some(slot))
+    }
+}
+
+impl Work<'_> {
+    /// Acts on the commands of a datagram. What was done before one that is no good stays done.
+    fn take_commands(
+        mut self,
+        mut slot: Option<usize>,
+        from: Address,
+        header: &Header,
+        commands: Commands<'_>,
+    ) -> Result<(), DropReason> {
+        let mut steps = Steps(self.shared.config.hardening.steps_max);
+        for command in commands {
+            let (head, command) = command.map_err(|error| error.drop_reason())?;
+            let at = match (slot, &command) {
+                (None, Command::Connect { parameters, data }) => {
+                    let at = self.on_connect(from, parameters, *data)?;
+                    slot = Some(at);
+                    at
+                }
+                (None, _) | (Some(_), Command::Connect { .. }) => {
+                    return Err(DropReason::Unexpected);
+                }
+                (Some(at), _) => {
+                    if head.acknowledge {
+                        self.check_acknowledgeable(at)?;
+                    }
+                    self.on_command(at, head, &command, &mut steps)?;
+                    at
+                }
+            };
+            if head.acknowledge {
+                let sent_time = header.sent_time.ok_or(DropReason::Malformed)?;
+                self.acknowledge(at, head, command.kind(), sent_time)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for another acknowledgement.
+    fn check_acknowledgeable(&self, slot: usize) -> Result<(), DropReason> {
+        let Some(peer) = self.parts.peers.get(slot) else { return Err(DropReason::Stray) };
+        let quota = &peer.quotas.acknowledgements;
+        let max = u32::from(self.shared.config.hardening.acknowledgements_max);
+        let limited = max < u32::from(u16::MAX) && quota.held() >= max;
+        if limited || self.parts.memory.acknowledgements.available(quota) == 0 {
+            return Err(DropReason::Full);
+        }
+        Ok(())
+    }
+
+    fn acknowledge(
+        &mut self,
+        slot: usize,
+        head: CommandHead,
+        kind: CommandKind,
+        sent_time: u16,
+    ) -> Result<(), DropReason> {
+        let Some(peer) = self.parts.peers.get_mut(slot) else { return Ok(()) };
+        let parts = match peer.state {
+            State::Disconnecting
+            | State::AcknowledgingConnect
+            | State::Disconnected
+            | State::Zombie => return Ok(()),
+            State::AcknowledgingDisconnect if kind != CommandKind::Disconnect => return Ok(()),
+            State::AcknowledgingDisconnect => true,
+            _ => kind == CommandKind::Disconnect,
+        };
+        self.parts.sets.ready.insert(slot);
+        peer.queue_acknowledgement(&mut self.parts.memory, head, sent_time, parts)
+            .map_err(|_| DropReason::Full)
+    }
+
+    fn on_command(
+        &mut self,
+        slot: usize,
+        head: CommandHead,
+        command: &Command<'_>,
+        steps: &mut Steps,
+    ) -> Result<(), DropReason> {
+        match *command {
+            Command::Acknowledge { received_sequence, received_sent_time } => self.on_acknowledge(
+                slot,
+                head.channel,
+                received_sequence,
+                received_sent_time,
+                steps,
+            ),
+            Command::Connect { .. } => Err(DropReason::Unexpected),
+            Command::VerifyConnect { parameters } => self.on_verify(slot, &parameters),
+            Command::Disconnect { data } => {
+                self.on_disconnect(slot, head.acknowledge, data);
+                Ok(())
+            }
+            Command::Ping => self.live(slot).map(|_| ()),
+            Command::BandwidthLimit { incoming, outgoing } => {
+                self.on_bandwidth_limit(slot, incoming, outgoing)
+            }
+            Command::ThrottleConfigure(throttle) => {
+                let (peer, _) = self.live(slot)?;
+                peer.throttling = throttle;
+                Ok(())
+            }
+            _ => self.on_packet(slot, head, command, steps),
+        }
+    }
+
+    /// A peer to which packets go and from which they come, with what all share.
+    fn live(&mut self, slot: usize) -> Result<(&mut crate::peer::Peer, &mut Shared), DropReason> {
+        match self.parts.peers.get_mut(slot) {
+            Some(peer) if peer.is_live() => Ok((peer, self.shared)),
+            _ => Err(DropReason::Unexpected),
+        }
+    }
+
+    fn on_packet(
+        &mut self,
+        slot: usize,
+        head: CommandHead,
+        command: &Command<'_>,
+        steps: &mut Steps,
+    ) -> Result<(), DropReason> {
+        let Some(peer) = self.parts.peers.get_mut(slot) else { return Err(DropReason::Stray) };
+        if !peer.is_live() {
+            return Err(DropReason::Unexpected);
+        }
+        if head.channel >= peer.channel_count
+            || command.payload().len() > self.shared.config.packet_max as usize
+        {
+            return Err(DropReason::OverLimit);
+        }
+        peer.take_packet(&mut self.parts.memory, &self.shared.config, head, command, steps)?;
+        if !peer.delivered.is_empty() {
+            self.push_news(slot);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,372 @@
+//! Sending packets: how they are cut, and what goes along with them.
+
+use bowline_core::{Address, ChannelId, Instant, PeerId, SendError};
+use bowline_wire::enet::{Command, Fragment, MAX_FRAGMENTS, Throttle};
+
+use crate::compression::Compression;
+use crate::flags::Flags;
+use crate::host::{Host, UnknownPeer, Work};
+use crate::peer::{PING_INTERVAL, Peer, State, Timeout};
+use crate::queue::{Outbound, Pieces};
+use crate::statistics::PeerStatistics;
+use crate::storage::{Memory, Need, Storage};
+
+/// Bytes of header and fragment that a payload must leave in a datagram.
+const FRAGMENT_OVERHEAD: u32 = 4 + 24;
+/// The longest command without a payload, in bytes.
+const FIXED_MAX: usize = 24;
+
+/// How a packet is to be sent.
+struct Plan {
+    /// Longest payload of a command, in bytes.
+    limit: u32,
+    /// How many commands it takes.
+    count: u32,
+    /// Whether it must be cut.
+    is_cut: bool,
+}
+
+impl Peer {
+    fn plan(&self, len: usize, checksum_len: usize) -> Plan {
+        let limit = self.mtu.saturating_sub(FRAGMENT_OVERHEAD + checksum_len as u32).max(1);
+        let is_cut = len > limit as usize;
+        let count = if is_cut { len.div_ceil(limit as usize) as u32 } else { 1 };
+        Plan { limit, count, is_cut }
+    }
+}
+
+impl<S: Storage, C: Compression> Host<S, C> {
+    /// Queues a packet, gathered from `pieces`, as `enet_peer_send` does: without
+    /// [`Flags::UNRELIABLE_FRAGMENT`] one that is too long for a datagram is sent reliably, whatever else `flags` say.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is queued then. After [`SendError::Full`], [`bowline_core::Event::Writable`] will come.
+    pub fn send_packet(
+        &mut self,
+        now: Instant,
+        to: PeerId,
+        channel: ChannelId,
+        flags: Flags,
+        pieces: &[&[u8]],
+    ) -> Result<(), SendError> {
+        self.shared.clock.advance(now);
+        let len = pieces.iter().fold(0usize, |sum, piece| sum.saturating_add(piece.len()));
+        let slot = self.storage.parts().find(to).ok_or(SendError::UnknownPeer)?;
+        self.send_to(slot, channel, flags, pieces, len)
+    }
+
+    /// Queues a packet for everybody who is connected: [`Self::send_packet`] to each. Answers to how many; those who
+    /// lack the channel or the room are passed over.
+    pub fn broadcast(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+        flags: Flags,
+        pieces: &[&[u8]],
+    ) -> usize {
+        self.shared.clock.advance(now);
+        let len = pieces.iter().fold(0usize, |sum, piece| sum.saturating_add(piece.len()));
+        let (mut from, mut count) = (0, 0);
+        while let Some(slot) = self.storage.parts().sets.taken.next(from) {
+            from = slot + 1;
+            count += usize::from(self.send_to(slot, channel, flags, pieces, len).is_ok());
+        }
+        count
+    }
+
+    fn send_to(
+        &mut self,
+        slot: usize,
+        channel: ChannelId,
+        flags: Flags,
+        pieces: &[&[u8]],
+        len: usize,
+    ) -> Result<(), SendError> {
+        let config = &self.shared.config;
+        let (packet_max, send_max) = (config.packet_max as usize, config.send_max);
+        let checksum_len = config.checksum.wire_len();
+        let parts = self.storage.parts();
+        let peer = parts.peers.get_mut(slot).ok_or(SendError::UnknownPeer)?;
+        match peer.state {
+            State::Connected => {}
+            State::Connecting | State::AcknowledgingConnect => return Err(SendError::NotConnected),
+            _ => return Err(SendError::Closing),
+        }
+        if channel.0 >= peer.channel_count {
+            return Err(SendError::ChannelNotOpen { count: peer.channel_count.into() });
+        }
+        let plan = peer.plan(len, checksum_len);
+        if len > packet_max || plan.count > MAX_FRAGMENTS {
+            return Err(SendError::TooLong { len, max: packet_max });
+        }
+        let command_len = FIXED_MAX + len.min(plan.limit as usize);
+        let blocks = plan.count as usize * parts.memory.pool.blocks_for(command_len);
+        let pool = parts.memory.pool.ledger();
+        let most = (pool.limit() as usize / 2).min(send_max as usize);
+        if blocks > pool.limit() as usize / 2 {
+            let most = most * parts.memory.pool.block_len();
+            return Err(SendError::TooLong { len, max: most.min(packet_max) });
+        }
+        let is_over = peer.queued > 0 && u64::from(peer.queued) + len as u64 > send_max.into();
+        if !is_over {
+            provide(&mut self.storage, plan.count as usize, blocks);
+        }
+        let mut parts = self.storage.parts();
+        let peer = parts.peers.get_mut(slot).ok_or(SendError::UnknownPeer)?;
+        if is_over || !peer.has_room(&parts.memory, plan.count, blocks as u32) {
+            peer.wanted = Some((plan.count, blocks as u32));
+            parts.sets.blocked.insert(slot);
+            return Err(SendError::Full);
+        }
+        let mut pieces = Pieces { rest: pieces, at: 0 };
+        let packet = Packet { channel: channel.0, flags, len: len as u32 };
+        let memory = &mut parts.memory;
+        peer.send(memory, &mut self.shared, packet, &plan, &mut pieces)
+            .map_err(|_| SendError::Full)?;
+        parts.sets.ready.insert(slot);
+        Ok(())
+    }
+
+    /// Asks the peer for an acknowledgement.
+    ///
+    /// # Errors
+    ///
+    /// When it is not connected.
+    pub fn ping(&mut self, now: Instant, peer: PeerId) -> Result<(), UnknownPeer> {
+        let slot = self.at(now, peer)?;
+        provide(&mut self.storage, 1, 1);
+        let mut work = self.work();
+        work.parts.sets.ready.insert(slot);
+        let peer = work.parts.peers.get_mut(slot).ok_or(UnknownPeer)?;
+        if peer.state != State::Connected {
+            return Err(UnknownPeer);
+        }
+        peer.queue_control(&mut work.parts.memory, work.shared, true, &Command::Ping)
+            .map_err(|_| UnknownPeer)
+    }
+
+    /// How long without an acknowledgement until the peer is pinged, in milliseconds; 0 for 500. Until the
+    /// connection ends.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such connection.
+    pub fn set_ping_interval(&mut self, peer: PeerId, millis: u32) -> Result<(), UnknownPeer> {
+        let mut parts = self.storage.parts();
+        let slot = parts.find(peer).ok_or(UnknownPeer)?;
+        parts.sets.ready.insert(slot);
+        let peer = parts.peer(slot).ok_or(UnknownPeer)?;
+        peer.ping_interval = if millis == 0 { PING_INTERVAL } else { millis };
+        Ok(())
+    }
+
+    /// How long to wait for an unanswered peer; each 0 stands for ENet's default. Until the connection ends.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such connection.
+    pub fn set_timeout(&mut self, peer: PeerId, timeout: Timeout) -> Result<(), UnknownPeer> {
+        let mut parts = self.storage.parts();
+        let slot = parts.find(peer).ok_or(UnknownPeer)?;
+        let or = |value: u32, default| if value == 0 { default } else { value };
+        let peer = parts.peer(slot).ok_or(UnknownPeer)?;
+        peer.timeout = Timeout {
+            limit: or(timeout.limit, Timeout::DEFAULT.limit),
+            minimum: or(timeout.minimum, Timeout::DEFAULT.minimum),
+            maximum: or(timeout.maximum, Timeout::DEFAULT.maximum),
+        };
+        Ok(())
+    }
+
+    /// How unreliable packets are throttled, on both sides: the peer is told. Until the connection ends.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such connection.
+    pub fn configure_throttle(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        throttle: Throttle,
+    ) -> Result<(), UnknownPeer> {
+        let slot = self.at(now, peer)?;
+        provide(&mut self.storage, 1, 1);
+        let mut work = self.work();
+        work.parts.sets.ready.insert(slot);
+        let peer = work.parts.peers.get_mut(slot).ok_or(UnknownPeer)?;
+        peer.throttling = throttle;
+        let command = Command::ThrottleConfigure(throttle);
+        peer.queue_control(&mut work.parts.memory, work.shared, true, &command)
+            .map_err(|_| UnknownPeer)
+    }
+
+    /// Sets what this host can receive and will send, in bytes per second; 0 is no limit. All peers are told within a
+    /// second.
+    pub const fn set_bandwidth(&mut self, incoming: u32, outgoing: u32) {
+        self.shared.config.incoming_bandwidth = incoming;
+        self.shared.config.outgoing_bandwidth = outgoing;
+        self.shared.recalculate = true;
+    }
+
+    /// Sets how many channels others may have, in `1..=255`; 0 stands for 255. Of connections that there are nothing
+    /// changes.
+    pub const fn set_channel_limit(&mut self, limit: u8) {
+        self.shared.config.channel_limit = if limit == 0 { 255 } else { limit };
+    }
+
+    /// What is known of a peer.
+    pub fn peer_statistics(&mut self, peer: PeerId) -> Option<PeerStatistics> {
+        let parts = self.storage.parts();
+        let slot = parts.find(peer)?;
+        parts.peers.get(slot).map(Peer::statistics)
+    }
+
+    /// The numbers of a slot, whether it is free or not: for tests and tools.
+    pub fn slot_statistics(&mut self, slot: usize) -> Option<PeerStatistics> {
+        self.storage.parts().peers.get(slot).map(Peer::statistics)
+    }
+
+    /// The number that the peer gave with its request for a connection; 0 if this side asked.
+    pub fn connect_data(&mut self, peer: PeerId) -> Option<u32> {
+        let parts = self.storage.parts();
+        let slot = parts.find(peer)?;
+        parts.peers.get(slot).map(|peer| peer.event_data)
+    }
+
+    /// Where a peer is.
+    pub fn address(&mut self, peer: PeerId) -> Option<Address> {
+        let parts = self.storage.parts();
+        let slot = parts.find(peer)?;
+        parts.peers.get(slot).map(|peer| peer.address)
+    }
+}
+
+/// Sees to it that there is memory for commands and blocks, as far as there may be any.
+pub(crate) fn provide<S: Storage>(storage: &mut S, commands: usize, blocks: usize) {
+    loop {
+        let memory = storage.parts().memory;
+        let need = if memory.commands.vacant() < commands {
+            Need::Command
+        } else if memory.pool.vacant() < blocks {
+            Need::Block
+        } else if memory.channels.vacant() == 0 || memory.banks.vacant() == 0 {
+            Need::Channel
+        } else {
+            return;
+        };
+        if !storage.grow(need) {
+            return;
+        }
+    }
+}
+
+/// A packet that is to be sent.
+#[derive(Clone, Copy)]
+struct Packet {
+    channel: u8,
+    flags: Flags,
+    len: u32,
+}
+
+impl Peer {
+    /// Whether there is memory for commands and blocks.
+    pub(crate) fn has_room(&self, memory: &Memory<'_>, commands: u32, blocks: u32) -> bool {
+        memory.commands.available(&self.quotas.commands) >= commands as usize
+            && memory.pool.available(&self.quotas.blocks) >= blocks as usize
+    }
+
+    fn send(
+        &mut self,
+        memory: &mut Memory<'_>,
+        shared: &mut crate::host::Shared,
+        packet: Packet,
+        plan: &Plan,
+        pieces: &mut Pieces<'_>,
+    ) -> Result<(), crate::queue::Full> {
+        let Packet { channel: number, flags, len } = packet;
+        let channel = self.channel(memory, number)?;
+        let numbers = &memory.channels[channel];
+        let is_reliable = flags.contains(Flags::RELIABLE);
+        let is_worn = numbers.outgoing_unreliable == u16::MAX;
+        if !plan.is_cut {
+            let command = if flags.contains(Flags::UNSEQUENCED) && !is_reliable {
+                Command::SendUnsequenced { group: 0, payload: &[] }
+            } else if is_reliable || is_worn {
+                Command::SendReliable { payload: &[] }
+            } else {
+                Command::SendUnreliable { unreliable_sequence: 0, payload: &[] }
+            };
+            let whole = Outbound { command, channel: number, payload: len as u16, begins: true };
+            return self.queue_data(memory, shared, channel, &whole, pieces);
+        }
+        let is_unreliable = flags.contains(Flags::UNRELIABLE_FRAGMENT) && !is_reliable && !is_worn;
+        let start_sequence = match is_unreliable {
+            true => numbers.outgoing_unreliable.wrapping_add(1),
+            false => numbers.outgoing_reliable.wrapping_add(1),
+        };
+        for number_of in 0..plan.count {
+            let offset = number_of * plan.limit;
+            let payload = (len - offset).min(plan.limit) as u16;
+            let fragment = Fragment {
+                start_sequence,
+                count: plan.count,
+                number: number_of,
+                total: len,
+                offset,
+                payload: &[],
+            };
+            let command = match is_unreliable {
+                true => Command::SendUnreliableFragment(fragment),
+                false => Command::SendFragment(fragment),
+            };
+            let part = Outbound { command, channel: number, payload, begins: number_of == 0 };
+            self.queue_data(memory, shared, channel, &part, pieces)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) const fn statistics(&self) -> PeerStatistics {
+        PeerStatistics {
+            state: self.state,
+            rtt: self.rtt,
+            rtt_variance: self.variance,
+            loss: self.loss,
+            loss_variance: self.loss_variance,
+            throttle: self.throttle,
+            throttle_limit: self.throttle_limit,
+            in_transit: self.in_transit,
+            waiting: self.waiting,
+            window: self.window,
+            mtu: self.mtu,
+            next_timeout: self.next_timeout.as_millis(),
+            channels: self.channel_count,
+        }
+    }
+}
+
+impl Work<'_> {
+    /// Finds the next peer that waited for memory which is there now; up to eight are asked.
+    pub(crate) fn unblock(&mut self) {
+        if !core::mem::replace(&mut self.shared.freed, false) {
+            return;
+        }
+        let mut from = 0;
+        for _ in 0..8 {
+            let Some(slot) = self.parts.sets.blocked.next(from) else { return };
+            from = slot + 1;
+            let Some(peer) = self.parts.peers.get_mut(slot) else { return };
+            let Some((commands, blocks)) = peer.wanted else {
+                self.parts.sets.blocked.remove(slot);
+                continue;
+            };
+            let is_under = peer.queued <= self.shared.config.send_max / 2;
+            if is_under && peer.has_room(&self.parts.memory, commands, blocks) {
+                peer.wanted = None;
+                peer.news.writable = true;
+                self.parts.sets.blocked.remove(slot);
+                self.push_news(slot);
+            }
+        }
+    }
+}
