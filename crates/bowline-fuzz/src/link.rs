@@ -20,40 +20,26 @@ pub struct Flight {
     pub bytes: Vec<u8>,
     /// Whether a burst of it is damaged: one burst of up to 32 bits is what a CRC finds with certainty.
     pub damaged: bool,
-    /// How many sessions had begun when it, or what it is a copy of, was sent.
-    pub sessions: u64,
 }
 
 /// What is under way to either side.
 #[derive(Clone, Debug, Default)]
 pub struct Link {
     under_way: [VecDeque<Flight>; 2],
-    seen: [VecDeque<(u64, Vec<u8>)>; 2],
-    sessions: u64,
+    seen: [VecDeque<Vec<u8>>; 2],
 }
 
 impl Link {
-    /// A session has begun: what departs from now on is none of those before.
-    pub fn begin_session(&mut self) {
-        self.sessions += 1;
-    }
-
-    /// How many sessions have begun.
-    pub fn sessions(&self) -> u64 {
-        self.sessions
-    }
-
     /// A datagram departs.
     pub fn push(&mut self, to: Side, at: Instant, bytes: &[u8]) {
         let seen = &mut self.seen[to.index()];
         if seen.len() == SEEN_MAX {
             seen.pop_front();
         }
-        seen.push_back((self.sessions, bytes.to_vec()));
+        seen.push_back(bytes.to_vec());
         let queue = &mut self.under_way[to.index()];
         if queue.len() < UNDER_WAY_MAX {
-            let sessions = self.sessions;
-            queue.push_back(Flight { at, bytes: bytes.to_vec(), damaged: false, sessions });
+            queue.push_back(Flight { at, bytes: bytes.to_vec(), damaged: false });
         }
     }
 
@@ -95,10 +81,10 @@ impl Link {
     pub fn replay(&mut self, to: Side, now: Instant, ago: usize) {
         let seen = &self.seen[to.index()];
         let Some(ago) = ago.checked_rem(seen.len()) else { return };
-        let (sessions, bytes) = seen[seen.len() - 1 - ago].clone();
+        let bytes = seen[seen.len() - 1 - ago].clone();
         let queue = &mut self.under_way[to.index()];
         if queue.len() < UNDER_WAY_MAX {
-            queue.push_back(Flight { at: now, bytes, damaged: false, sessions });
+            queue.push_back(Flight { at: now, bytes, damaged: false });
         }
     }
 
@@ -130,6 +116,6 @@ impl Link {
 
     /// What was sent to `to` lately, newest first.
     pub fn seen(&self, to: Side) -> impl Iterator<Item = &[u8]> {
-        self.seen[to.index()].iter().rev().map(|(_, bytes)| &bytes[..])
+        self.seen[to.index()].iter().rev().map(|bytes| &bytes[..])
     }
 }

@@ -88,7 +88,7 @@ impl Hostile<'_> {
         if !self.away[to.index()]
             && let Some(flight) = self.link.take(to, usize::from(which))
         {
-            self.arrive_flight(to, flight);
+            self.arrive(to, flight.bytes);
         }
     }
 

@@ -205,20 +205,14 @@ impl<'g> Hostile<'g> {
     }
 
     /// A datagram arrives.
-    fn arrive_flight(&mut self, to: Side, flight: crate::Flight) {
-        let is_taken = self.arrive(to, flight.bytes);
-        // Without checksums one of an earlier session is taken if its number happens to lie near enough.
-        self.tainted |= is_taken && !self.checked && flight.sessions < self.link.sessions();
+    fn arrive(&mut self, to: Side, bytes: Vec<u8>) {
+        self.arrive_from(to, self.addresses[to.other().index()], bytes);
     }
 
-    fn arrive(&mut self, to: Side, bytes: Vec<u8>) -> bool {
-        self.arrive_from(to, self.addresses[to.other().index()], bytes)
-    }
-
-    /// Whether anything came of it; why not is a matter of its counters.
-    fn arrive_from(&mut self, to: Side, from: Address, mut bytes: Vec<u8>) -> bool {
+    fn arrive_from(&mut self, to: Side, from: Address, mut bytes: Vec<u8>) {
         let from = Received::from(from);
-        self.subjects[to.index()].handle_datagram(self.now, from, &mut bytes).is_ok()
+        // Why it was dropped is a matter of its counters.
+        let _ = self.subjects[to.index()].handle_datagram(self.now, from, &mut bytes);
     }
 
     /// Whether a datagram was for the third peer, which hears it at once.
@@ -249,7 +243,7 @@ impl<'g> Hostile<'g> {
             let mut any = false;
             for side in Side::BOTH {
                 while let Some(flight) = self.due(side, delay) {
-                    self.arrive_flight(side, flight);
+                    self.arrive(side, flight.bytes);
                     any = true;
                 }
             }
