@@ -2,6 +2,7 @@
 //!
 //! Each target is a module with a `check(&[u8])` that panics when a model and bowline disagree.
 
+pub mod enet;
 pub mod feed;
 pub mod trace;
 pub mod transport;

@@ -21,6 +21,7 @@ mod channel;
 mod clock;
 mod command;
 mod compression;
+mod compressor;
 mod config;
 mod connect;
 mod deliver;
@@ -34,6 +35,7 @@ mod list;
 mod peer;
 mod queue;
 mod random;
+mod range_coder;
 mod receive;
 mod send;
 mod slotset;
@@ -45,6 +47,7 @@ mod transmit;
 
 pub use bowline_wire::enet::Throttle;
 pub use compression::{Compression, Uncompressed};
+pub use compressor::{Buffered, Compressor};
 pub use config::{
     Checksum, Config, ConfigError, ConnectRate, Hardening, Intercept, Release, Verdict,
 };
@@ -53,6 +56,7 @@ pub use events::Packet;
 pub use flags::Flags;
 pub use host::{Host, UnknownPeer};
 pub use peer::{State, Timeout};
+pub use range_coder::RangeCoder;
 pub use statistics::{HostStatistics, PeerStatistics};
 pub use storage::{Capacity, Control, Fixed, Need, Parts, Slices, Storage};
 #[cfg(feature = "alloc")]

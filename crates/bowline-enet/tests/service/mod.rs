@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bowline_core::{
     Address, DisconnectReason, Event, Instant, Machine, Messages, PeerId, Received,
 };
-use bowline_enet::{Compression, Heap, Host, State};
+use bowline_enet::{Buffered, Compression, Heap, Host, RangeCoder, State};
 
 /// A datagram, and where it comes from or goes to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,21 +23,21 @@ pub(crate) enum Served {
 }
 
 /// The range coder, or none.
-pub(crate) struct Coder(bool);
+pub(crate) struct Coder(Option<Box<Buffered<RangeCoder>>>);
 
 impl Coder {
     pub(crate) fn new(on: bool) -> Self {
-        Self(on)
+        Self(on.then(|| Box::new(Buffered::new(RangeCoder::new()))))
     }
 }
 
 impl Compression for Coder {
-    fn compress(&mut self, _: &[u8]) -> Option<&[u8]> {
-        None
+    fn compress(&mut self, data: &[u8]) -> Option<&[u8]> {
+        self.0.as_mut()?.compress(data)
     }
 
-    fn decompress(&mut self, _: &[u8], _: usize) -> Option<&[u8]> {
-        None
+    fn decompress(&mut self, data: &[u8], len_max: usize) -> Option<&[u8]> {
+        self.0.as_mut()?.decompress(data, len_max)
     }
 }
 
