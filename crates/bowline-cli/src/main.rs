@@ -33,8 +33,9 @@ enum Command {
     /// Runs a server and clients over a bad network on this machine, and checks every byte
     ///
     /// Every mode is used on three channels in both directions, with messages from 1 byte to 1 MiB
-    /// (reliable), 16 KiB (unreliable-ordered) and 4 KiB (unreliable). All that is delivered is
-    /// compared with what was sent.
+    /// (reliable), 64 KiB (reliable-unordered), 16 KiB (unreliable-ordered) and 4 KiB (unreliable,
+    /// reliable-latest). All that is delivered is compared with what was sent, and every message has a
+    /// tag: that its sender is told one end of it, which can be, is a promise like the others.
     ///
     /// Exits with 1 if a promise of a mode was broken, and with 2 if nothing came of it.
     #[command(verbatim_doc_comment)]

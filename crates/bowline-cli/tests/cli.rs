@@ -124,15 +124,24 @@ fn the_demonstration_keeps_every_promise_and_accounts_for_every_byte() {
     let (code, report) = demo(&["--loss", "10", "--duplicates", "5", "--reorder", "5"]);
     assert_eq!((code, &report["ok"]), (Some(0), &Value::Bool(true)), "{report:#}");
     let lanes = report["lanes"].as_array().unwrap();
-    assert_eq!(lanes.len(), 3 * (3 + 1) + 1);
+    assert_eq!(lanes.len(), 5 * (3 + 1) + 1);
     for lane in lanes {
         let [sent, delivered] = ["sent", "delivered"].map(|name| number(lane, name));
         assert!(delivered > 100, "{lane:#}");
         assert_eq!(sent, delivered + number(lane, "lost") + number(lane, "late"), "{lane:#}");
-        if lane["mode"] == "reliable" {
-            assert_eq!(sent, delivered, "{lane:#}");
+        let mode = lane["mode"].as_str().unwrap_or("all");
+        let ends = &lane["ends"];
+        let sum: u64 = ends.as_object().unwrap().values().filter_map(Value::as_u64).sum();
+        assert_eq!(sum, sent, "every message has one end: {lane:#}");
+        // On channel 1 some are given up.
+        let keeps = lane["channel"].as_u64().is_some_and(|channel| channel != 1);
+        if keeps && mode.starts_with("reliable") && mode != "reliable-latest" {
+            assert_eq!((sent, sent), (delivered, number(ends, "acknowledged")), "{lane:#}");
         }
-        if lane["channel"].is_u64() {
+        if lane["channel"] == 1 {
+            assert!(number(ends, "cancelled") > 0, "{lane:#}");
+        }
+        if keeps && mode != "reliable-latest" {
             assert!(number(lane, "frame_bytes") > number(lane, "message_bytes_sent"), "{lane:#}");
         }
     }
@@ -146,7 +155,9 @@ fn the_demonstration_keeps_every_promise_and_accounts_for_every_byte() {
 
 #[test]
 fn a_broken_promise_is_noticed_in_every_mode() {
-    for mode in ["unreliable", "unreliable-ordered", "reliable"] {
+    let modes =
+        ["unreliable", "unreliable-ordered", "reliable", "reliable-unordered", "reliable-latest"];
+    for mode in modes {
         let (code, report) = demo(&["--break-promise", mode]);
         assert_eq!((code, &report["ok"]), (Some(1), &Value::Bool(false)), "{mode}");
         assert_eq!(report["breaches"]["count"], 1, "{report:#}");

@@ -4,9 +4,18 @@ use core::fmt;
 
 use bowline::{ChannelId, Mode};
 
-/// How many channels the demonstration uses: one for small messages only, one for messages of all
-/// sizes, one with bulk besides.
+/// How many channels the demonstration uses: one for small messages only; one for messages of all
+/// sizes, some of which have a time to live or are withdrawn; one with bulk besides.
 pub(super) const CHANNELS: usize = 3;
+
+/// All modes there are.
+pub(super) const MODES: [Mode; 5] = [
+    Mode::Unreliable,
+    Mode::UnreliableOrdered,
+    Mode::Reliable,
+    Mode::ReliableUnordered,
+    Mode::ReliableLatest,
+];
 
 /// Which way a message goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,7 +43,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) const COUNT: usize = 3 * CHANNELS;
+    pub(super) const COUNT: usize = MODES.len() * CHANNELS;
 
     pub(super) fn new(mode: Mode, channel: u8) -> Self {
         Self { mode, channel: ChannelId(channel) }
@@ -43,14 +52,19 @@ impl Lane {
     /// All of them, mode by mode.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let channels = |mode| (0..CHANNELS as u8).map(move |channel| Self::new(mode, channel));
-        Mode::GODOT.into_iter().flat_map(channels)
+        MODES.into_iter().flat_map(channels)
+    }
+
+    /// The one whose place is `index`.
+    pub(super) fn at(index: usize) -> Option<Self> {
+        Self::all().nth(index)
     }
 
     /// Its place among [`Self::all`]; none for a channel or mode that nobody sends on.
     pub(super) fn index(self) -> Option<usize> {
         let channel = usize::from(self.channel.0);
         let mode = self.mode as usize;
-        (channel < CHANNELS && mode < Mode::GODOT.len()).then_some(mode * CHANNELS + channel)
+        (channel < CHANNELS && mode < MODES.len()).then_some(mode * CHANNELS + channel)
     }
 }
 
@@ -81,7 +95,8 @@ mod tests {
     fn every_lane_has_a_place_of_its_own_and_strangers_have_none() {
         let places: Vec<_> = Lane::all().map(|lane| lane.index()).collect();
         assert_eq!(places, (0..Lane::COUNT).map(Some).collect::<Vec<_>>());
+        assert!((0..Lane::COUNT).map(Lane::at).eq(Lane::all().map(Some)));
         assert_eq!(Lane::new(Mode::Reliable, CHANNELS as u8).index(), None);
-        assert_eq!(Lane::new(Mode::ReliableLatest, 0).index(), None);
+        assert_eq!(Lane::at(Lane::COUNT), None);
     }
 }

@@ -2,15 +2,16 @@
 
 use bowline::{Duration, Instant, Mode};
 
-use super::lane::{CHANNELS, Direction, Lane};
+use super::contents::TAG_LEN;
+use super::lane::{CHANNELS, Direction, Lane, MODES};
 use super::random::Random;
 
 /// Between two ticks: 60 of them a second, as games have.
 pub(super) const TICK: Duration = Duration::from_micros(16_667);
 /// Ticks between two long messages of each mode.
-const LONG_EVERY: [u64; 3] = [12, 24, 30];
+const LONG_EVERY: [u64; 5] = [12, 24, 30, 30, 24];
 /// The longest of the long ones, in bytes.
-const LONG_MAX: [u64; 3] = [4 << 10, 16 << 10, 64 << 10];
+const LONG_MAX: [u64; 5] = [4 << 10, 16 << 10, 64 << 10, 64 << 10, 4 << 10];
 /// The longest of the short ones, in bytes.
 const SHORT_MAX: u64 = 200;
 /// Length of the longest ones of all, reliable and on the last channel, in bytes.
@@ -61,13 +62,14 @@ impl Load {
         self.tick += 1;
         planned.clear();
         for lane in Lane::all() {
-            planned.push(Planned { lane, len: self.len_up_to(SHORT_MAX) });
+            let len = self.len_up_to(SHORT_MAX).max(len_min(lane.mode));
+            planned.push(Planned { lane, len });
         }
-        for ((mode, every), longest) in Mode::GODOT.into_iter().zip(LONG_EVERY).zip(LONG_MAX) {
+        for ((mode, every), longest) in MODES.into_iter().zip(LONG_EVERY).zip(LONG_MAX) {
             // Not on the first channel, which so shows what the others cost it.
             let channel = 1 + (tick / every % (CHANNELS as u64 - 1)) as u8;
             if tick.is_multiple_of(every) {
-                let len = 1 + self.random.below(longest) as usize;
+                let len = (1 + self.random.below(longest) as usize).max(len_min(mode));
                 planned.push(Planned { lane: Lane::new(mode, channel), len });
             }
         }
@@ -81,6 +83,14 @@ impl Load {
     fn len_up_to(&mut self, longest: u64) -> usize {
         let magnitude = longest >> self.random.below(u64::from(longest.ilog2()) + 1);
         1 + self.random.below(magnitude.max(1)) as usize
+    }
+}
+
+/// The shortest message of a mode, in bytes: where nothing else tells which it is, all of its tag.
+pub(super) const fn len_min(mode: Mode) -> usize {
+    match mode {
+        Mode::ReliableUnordered | Mode::ReliableLatest => TAG_LEN,
+        _ => 1,
     }
 }
 
@@ -102,12 +112,12 @@ mod tests {
     }
 
     #[test]
-    fn every_lane_has_messages_from_one_byte_up() {
+    fn every_lane_has_messages_from_the_shortest_up() {
         let all = all(1, 0, 10);
         for lane in Lane::all() {
             let lens =
                 || all.iter().filter(|planned| planned.lane == lane).map(|planned| planned.len);
-            assert_eq!(lens().min(), Some(1), "{lane:?}");
+            assert_eq!(lens().min(), Some(len_min(lane.mode)), "{lane:?}");
             let limit = match (lane.channel.0, lane.mode) {
                 (0, _) => 200,
                 (2, Mode::Reliable) => 1 << 20,

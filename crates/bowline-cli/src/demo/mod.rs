@@ -211,7 +211,8 @@ impl<'o> Demo<'o> {
         }
     }
 
-    /// Until all reliable messages have arrived and nothing moves any more, or a promise was broken.
+    /// Until all reliable messages have arrived, all have ended, and nothing moves any more, or a promise was
+    /// broken.
     fn drain(&mut self, start: Instant, screen: &mut Screen) -> Result<(), Failure> {
         let mut now = self.clock.now();
         let (mut busy_at, mut moved_at) = (now, now);
@@ -237,7 +238,7 @@ impl<'o> Demo<'o> {
     fn left_to_do(&mut self) -> u64 {
         let sides = self.clients.iter_mut().chain([&mut self.server]);
         let waiting = sides.map(|side| side.queued_len() + side.backlog_len() as u64).sum::<u64>();
-        waiting + self.watch.oracle.reliable_missing()
+        waiting + self.watch.oracle.reliable_missing() + self.watch.oracle.unended()
     }
 
     fn late_counts(&mut self) -> [u64; CHANNELS] {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bowline::{Duration, Mode};
 use clap::Args;
 
+use super::lane::MODES;
 use super::relay::Weather;
 
 /// For the demonstration.
@@ -81,8 +82,8 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 fn mode(text: &str) -> Result<Mode, String> {
-    let mode = Mode::GODOT.into_iter().find(|mode| mode.to_string() == text);
-    mode.ok_or_else(|| "not one of unreliable, unreliable-ordered, reliable".to_owned())
+    let mode = MODES.into_iter().find(|mode| mode.to_string() == text);
+    mode.ok_or_else(|| format!("not one of {}", MODES.map(|mode| mode.to_string()).join(", ")))
 }
 
 #[cfg(test)]
@@ -102,6 +103,7 @@ mod tests {
     #[test]
     fn modes_go_by_their_names() {
         assert_eq!(mode("unreliable-ordered"), Ok(Mode::UnreliableOrdered));
-        assert!(mode("reliable-latest").is_err());
+        assert_eq!(mode("reliable-latest"), Ok(Mode::ReliableLatest));
+        assert!(mode("sequenced").is_err());
     }
 }

@@ -1,16 +1,17 @@
 //! What came of it, as tables or as JSON.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use bowline::{Duration, Mode};
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use serde_json::{Value, json};
 
-use super::lane::{CHANNELS, Direction, Lane};
+use super::lane::{CHANNELS, Direction, Lane, MODES};
 use super::options::Options;
 use super::oracle::Oracle;
 use super::relay::Counts;
-use super::tally::{LaneTally, Spread, Tally};
+use super::tally::{ENDS, LaneTally, Spread, Tally, name};
 use super::traffic::Traffic;
 
 /// Bytes of IPv4 and UDP header per datagram, which no endpoint sees.
@@ -83,7 +84,7 @@ impl<'o> Report<'o> {
 
     /// Calls `show` for each lane, each mode (with all its channels), and everything.
     fn each_row(&self, mut show: impl FnMut(&Row<'_>)) {
-        for mode in Mode::GODOT {
+        for mode in MODES {
             let lanes = || Lane::all().filter(|lane| lane.mode == mode);
             for lane in lanes() {
                 let wire = self.traffic.lane(lane);
@@ -206,6 +207,12 @@ pub(super) fn print_tables(report: &Report<'_>, colours: bool) -> io::Result<()>
         "Latency is from send to receive, in ms. Wire bytes are those of the frames that carried the\n\
          messages, each time they were sent; what all lanes share is below.\n"
     )?;
+    writeln!(out, "{}", end_table(report))?;
+    writeln!(
+        out,
+        "Every message had a tag, and its sender was told how it ended. On channel 1 some had 50 ms to live,\n\
+         and some were withdrawn a moment after; in mode reliable-latest newer ones replace older ones.\n"
+    )?;
     writeln!(out, "{}", spread_table(report))?;
     writeln!(
         out,
@@ -224,7 +231,7 @@ fn message_table(report: &Report<'_>) -> Table {
         "channel",
         "sent",
         "delivered",
-        "lost",
+        "missing",
         "late",
         "bytes",
         "on the wire",
@@ -245,6 +252,19 @@ fn message_table(report: &Report<'_>) -> Table {
         cells.extend(PERCENTILES.map(|percent| millis(tally.latency(percent))));
         table.add_row(cells);
     });
+    table
+}
+
+fn end_table(report: &Report<'_>) -> Table {
+    let heads = ["mode", "sent"].into_iter().chain(ENDS.map(name));
+    let mut table = table(&heads.collect::<Vec<_>>());
+    for mode in MODES.map(Some).into_iter().chain([None]) {
+        let tally = report.tally.total(mode);
+        let mut row = vec![mode.map_or("all".to_owned(), |mode| mode.to_string())];
+        row.push(thousands(tally.sent));
+        row.extend(tally.ends.map(thousands));
+        table.add_row(row);
+    }
     table
 }
 
@@ -334,8 +354,8 @@ fn write_verdict(out: &mut impl Write, report: &Report<'_>, colours: bool) -> io
     if report.breach_count == 0 {
         return writeln!(
             out,
-            "\n{}: every promise was kept. {} messages of {} bytes were delivered and compared in full; the\n\
-             last reliable one arrived within {:.1} s of the last that was sent.",
+            "\n{}: every promise was kept. {} messages of {} bytes were delivered and compared in full, and each\n\
+             that was sent had one end; the last reliable one arrived within {:.1} s of the last that was sent.",
             style("Verdict").green(),
             thousands(total.delivered),
             thousands(total.delivered_bytes),
@@ -404,6 +424,7 @@ fn lane_values(report: &Report<'_>) -> Vec<Value> {
             "lost": row.lost(),
             "late": row.late,
             "not_taken": row.tally.refused,
+            "ends": ENDS.map(name).into_iter().zip(row.tally.ends).collect::<BTreeMap<_, _>>(),
             "message_bytes_sent": row.tally.sent_bytes,
             "message_bytes_delivered": row.tally.delivered_bytes,
             "frame_bytes": row.wire,

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use bowline::{
     Accept, ChannelId, CloseReason, Config, Driver, Duration, Event, Instant, Limits, Machine,
-    Messages, Mode, Outgoing, PeerId, SendError, udp,
+    Messages, Mode, Outgoing, PeerId, SendError, Tag, udp,
 };
 
 use super::lane::{CHANNELS, Direction, Lane, Stream};
 use super::load::Planned;
-use super::oracle::Oracle;
+use super::oracle::{KEYS, Oracle};
 use crate::Failure;
 use crate::recorded::MaybeRecorded;
 
@@ -23,6 +23,14 @@ const RELIABLE_MAX: u32 = 2 << 20;
 const IN_FLIGHT_MAX: u32 = 64 << 10;
 /// How long a session may take to begin, on a network that loses nearly everything.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The channel on which some messages have a time to live, or are withdrawn.
+const FICKLE: ChannelId = ChannelId(1);
+/// Of so many messages there one expires, and one is withdrawn.
+const FICKLE_EVERY: u64 = 8;
+/// What a time to live is: about twice a round trip.
+const TIME_TO_LIVE: Duration = Duration::from_millis(50);
+/// Bits of a tag that count messages; the others are the lane.
+const SEQUENCE_BITS: u32 = 24;
 /// Which delivered message of its mode is spoilt on purpose.
 const SPOILT: u64 = 10;
 
@@ -75,6 +83,8 @@ struct Session {
     is_blocked: bool,
     /// Reliable messages that wait with it.
     backlog: VecDeque<Planned>,
+    /// Messages to be withdrawn.
+    unwanted: Vec<(Lane, u64)>,
 }
 
 impl Side {
@@ -133,10 +143,35 @@ impl Side {
                         watch.oracle.accuse(format!("client {client}: session ended: {reason}"));
                     }
                 }
+                Event::Outcome(peer, tag, outcome) => {
+                    let direction = self.direction;
+                    let Some(client) = self.session(peer).map(|session| session.client) else {
+                        continue;
+                    };
+                    let Some(lane) = Lane::at((tag.0 >> SEQUENCE_BITS) as usize) else { continue };
+                    let low = tag.0 & ((1 << SEQUENCE_BITS) - 1);
+                    let stream = Stream { client, direction, lane };
+                    watch.oracle.on_outcome(&stream, low.into(), outcome);
+                }
                 _ => {}
             }
         }
+        self.withdraw(watch);
         Ok(())
+    }
+
+    /// Withdraws what was sent in the last turn and is not wanted any more.
+    fn withdraw(&mut self, watch: &mut Watch) {
+        for session in &mut self.sessions {
+            let Session { client, peer, .. } = *session;
+            for (lane, sequence) in session.unwanted.drain(..) {
+                let stream = Stream { client, direction: self.direction, lane };
+                // It may have ended, or have been sent in a mode that sends once.
+                if self.endpoint.cancel(peer, tag(lane, sequence)).is_ok() {
+                    watch.oracle.on_withdrawn(&stream, sequence);
+                }
+            }
+        }
     }
 
     fn session(&mut self, peer: PeerId) -> Option<&mut Session> {
@@ -203,21 +238,36 @@ impl Side {
         let Some(session) = self.sessions.get_mut(at) else { return Ok(()) };
         let Planned { lane, len } = planned;
         let stream = Stream { client: session.client, direction: self.direction, lane };
-        if session.is_blocked && lane.mode == Mode::Reliable {
+        if session.is_blocked && lane.mode.is_reliable() {
             session.backlog.push_back(planned);
             return Ok(());
         }
         watch.oracle.compose(&stream, len, &mut self.message);
+        let sequence = watch.oracle.next_sequence(&stream);
         let pieces = [&self.message[..]];
-        let outgoing = Outgoing::new(lane.channel, lane.mode, &pieces);
+        let mut outgoing =
+            Outgoing::new(lane.channel, lane.mode, &pieces).tagged(tag(lane, sequence));
+        if lane.mode == Mode::ReliableLatest {
+            outgoing = outgoing.with_key((sequence % KEYS) as u32);
+        }
+        let is_fickle = |at| lane.channel == FICKLE && sequence % FICKLE_EVERY == at;
+        if is_fickle(0) {
+            outgoing = outgoing.expiring(TIME_TO_LIVE);
+        }
         let now = self.driver.now();
         match self.endpoint.send(now, session.peer, outgoing) {
-            Ok(()) => watch.oracle.on_sent(now, &stream, len),
+            Ok(()) => {
+                watch.oracle.on_sent(now, &stream, len, is_fickle(0));
+                if is_fickle(FICKLE_EVERY / 2) {
+                    session.unwanted.push((lane, sequence));
+                }
+            }
             Err(SendError::Full) => {
                 session.is_blocked = true;
-                match lane.mode {
-                    Mode::Reliable => session.backlog.push_back(planned),
-                    _ => watch.oracle.tally.on_refused(lane),
+                if lane.mode.is_reliable() {
+                    session.backlog.push_back(planned);
+                } else {
+                    watch.oracle.tally.on_refused(lane);
                 }
             }
             // The session ended; that was, or will be, told by an event.
@@ -313,6 +363,13 @@ impl Session {
             is_closing: false,
             is_blocked: false,
             backlog: VecDeque::new(),
+            unwanted: Vec::new(),
         }
     }
+}
+
+/// What a message is called towards the endpoint.
+fn tag(lane: Lane, sequence: u64) -> Tag {
+    let low = sequence as u32 & ((1 << SEQUENCE_BITS) - 1);
+    Tag((lane.index().unwrap_or(Lane::COUNT) as u32) << SEQUENCE_BITS | low)
 }

@@ -1,6 +1,6 @@
 //! Sums over all clients and both directions.
 
-use bowline::{Duration, Mode};
+use bowline::{Duration, Mode, Outcome};
 use hdrhistogram::Histogram;
 
 use super::lane::Lane;
@@ -10,6 +10,28 @@ use super::oracle::Fate;
 const LATENCY_MAX: u64 = 600_000_000;
 /// Messages longer than this, in bytes, never travel in one datagram.
 const WHOLE_MAX: u32 = 1200;
+
+/// How messages end while their session lasts.
+pub(super) const ENDS: [Outcome; 5] = [
+    Outcome::Acknowledged,
+    Outcome::Lost,
+    Outcome::Expired,
+    Outcome::Cancelled,
+    Outcome::Superseded,
+];
+
+/// In one word.
+pub(super) const fn name(end: Outcome) -> &'static str {
+    match end {
+        Outcome::Acknowledged => "acknowledged",
+        Outcome::Lost => "lost",
+        Outcome::Expired => "expired",
+        Outcome::Superseded => "replaced",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Closed => "closed",
+        _ => "refused",
+    }
+}
 
 /// What happened on each lane.
 #[derive(Clone, Debug)]
@@ -29,6 +51,8 @@ pub(super) struct LaneTally {
     pub(super) delivered_bytes: u64,
     /// Messages not taken for sending, as there was no room.
     pub(super) refused: u64,
+    /// How many ended how, in the order of [`ENDS`].
+    pub(super) ends: [u64; ENDS.len()],
     /// From being taken to being delivered, in microseconds.
     latency: Histogram<u32>,
 }
@@ -45,7 +69,8 @@ impl LaneTally {
         let latency = Histogram::new_with_bounds(1, LATENCY_MAX, 2);
         // The bounds are constants, and within what it takes.
         let latency = latency.unwrap_or_else(|_| unreachable!("good bounds"));
-        Self { sent: 0, sent_bytes: 0, delivered: 0, delivered_bytes: 0, refused: 0, latency }
+        let ends = [0; ENDS.len()];
+        Self { sent: 0, sent_bytes: 0, delivered: 0, delivered_bytes: 0, refused: 0, ends, latency }
     }
 
     /// The latency that `percent` of a hundred delivered messages did not exceed.
@@ -60,6 +85,7 @@ impl LaneTally {
         self.delivered += other.delivered;
         self.delivered_bytes += other.delivered_bytes;
         self.refused += other.refused;
+        self.ends.iter_mut().zip(other.ends).for_each(|(sum, other)| *sum += other);
         let _ = self.latency.add(&other.latency);
     }
 }
@@ -106,6 +132,13 @@ impl Tally {
         }
     }
 
+    pub(super) fn on_outcome(&mut self, lane: Lane, outcome: Outcome) {
+        let end = ENDS.iter().position(|end| *end == outcome);
+        if let (Some(tally), Some(end)) = (self.lane_mut(lane), end) {
+            tally.ends[end] += 1;
+        }
+    }
+
     pub(super) fn on_delivered(&mut self, lane: Lane, len: usize, latency: Duration) {
         if let Some(tally) = self.lane_mut(lane) {
             tally.delivered += 1;
@@ -115,6 +148,9 @@ impl Tally {
     }
 
     pub(super) fn on_end(&mut self, lane: Lane, fate: &Fate) {
+        if fate.given_up {
+            return;
+        }
         let datagrams = match fate.datagrams {
             0 if fate.len > WHOLE_MAX => return,
             0 => 1,
@@ -143,23 +179,29 @@ mod tests {
                 tally.on_sent(lane, 10);
                 tally.on_delivered(lane, 10, Duration::from_micros(100 * micros));
             }
+            tally.on_outcome(lane, ENDS[count % ENDS.len()]);
         }
-        assert_eq!(tally.total(None).sent, 45);
+        assert_eq!(tally.total(None).ends, [3; ENDS.len()]);
+        assert_eq!(tally.total(None).sent, 120);
         assert_eq!(tally.total(Some(Mode::Reliable)).delivered, 7 + 8 + 9);
         assert_eq!(tally.total(Some(Mode::Unreliable)).delivered_bytes, 10 * (1 + 2 + 3));
         let longest = tally.total(None).latency(100.0).unwrap().as_micros();
-        assert!((800..=808).contains(&longest), "{longest}");
+        assert!((1_400..=1_415).contains(&longest), "{longest}");
     }
 
     #[test]
     fn messages_of_unknown_spread_are_left_out() {
         let mut tally = Tally::new();
         let lane = Lane::new(Mode::Unreliable, 0);
-        tally.on_end(lane, &Fate { len: 4000, datagrams: 0, delivered: true });
-        tally.on_end(lane, &Fate { len: 4000, datagrams: 4, delivered: false });
-        tally.on_end(lane, &Fate { len: 12, datagrams: 0, delivered: true });
-        tally
-            .on_end(Lane::new(Mode::Reliable, 0), &Fate { len: 12, datagrams: 1, delivered: true });
+        tally.on_end(lane, &Fate { len: 4000, datagrams: 0, delivered: true, given_up: false });
+        tally.on_end(lane, &Fate { len: 4000, datagrams: 4, delivered: false, given_up: false });
+        tally.on_end(lane, &Fate { len: 12, datagrams: 0, delivered: true, given_up: false });
+        tally.on_end(
+            Lane::new(Mode::Reliable, 0),
+            &Fate { len: 12, datagrams: 1, delivered: true, given_up: false },
+        );
+        let given_up = Fate { len: 9, datagrams: 1, delivered: false, given_up: true };
+        tally.on_end(lane, &given_up);
         let spread = tally.spread(Mode::Unreliable);
         assert_eq!(spread[0], Spread { sent: 1, delivered: 1 });
         assert_eq!(spread[3], Spread { sent: 1, delivered: 0 });

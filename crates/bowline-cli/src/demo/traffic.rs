@@ -135,6 +135,12 @@ fn lane(frame: &Frame<'_>) -> Option<Lane> {
             Some(Lane::new(mode(ordered), channel))
         }
         Frame::Reliable { channel, .. } => Some(Lane::new(Mode::Reliable, channel)),
+        Frame::Loose { channel, latest: false, .. } => {
+            Some(Lane::new(Mode::ReliableUnordered, channel))
+        }
+        Frame::Loose { channel, latest: true, .. } => {
+            Some(Lane::new(Mode::ReliableLatest, channel))
+        }
         _ => None,
     }
 }
