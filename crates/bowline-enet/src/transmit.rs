@@ -446,7 +446,7 @@ impl Peer {
                 packing.timed = true;
                 self.pack_reliable(memory, now, link, is_data);
             } else if queued.begins_packet && self.is_throttled() {
-                control = self.drop_packet(memory, link);
+                control = self.drop_packet(memory, shared.config.release, link);
                 continue;
             }
             copy_out(memory, &queued, &mut packing.writer);
@@ -515,7 +515,9 @@ impl Peer {
 
     /// Drops an unreliable packet with those right behind it that bear the same numbers: its other fragments, but
     /// also unsequenced packets. Answers what comes after them.
-    fn drop_packet(&mut self, memory: &mut Memory<'_>, link: Link) -> Link {
+    ///
+    /// Up to release 1.3.17 there was one list, in which reliable data may stand between.
+    fn drop_packet(&mut self, memory: &mut Memory<'_>, release: Release, link: Link) -> Link {
         let first = memory.commands[link];
         let mut at = link;
         while let Some(link) = at.some() {
@@ -523,11 +525,32 @@ impl Peer {
             if (queued.sequence, queued.unreliable) != (first.sequence, first.unreliable) {
                 break;
             }
+            if release == Release::V1_3_17 && self.is_data_between(memory, first.stamp, queued.stamp) {
+                break;
+            }
             at = queued.next();
             self.control.remove(&mut memory.commands, link);
             self.give_command(memory, link);
         }
         at
+    }
+
+    /// Whether reliable data was queued between two stamps.
+    fn is_data_between(&self, memory: &Memory<'_>, first: u32, last: u32) -> bool {
+        let (first, last) = (Time::from_millis(first), Time::from_millis(last));
+        let mut at = self.data.first;
+        while let Some(link) = at.some() {
+            let queued = &memory.commands[link];
+            let stamp = Time::from_millis(queued.stamp);
+            if !stamp.is_before(last) {
+                return false;
+            }
+            if !stamp.is_before(first) {
+                return true;
+            }
+            at = queued.next();
+        }
+        false
     }
 
     /// Takes the losses since last time into account.
