@@ -34,19 +34,58 @@ pub fn linked_version() -> String {
     format!("{}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff)
 }
 
-/// What the library's range coder restores, if it does not find fault with `bytes`.
-pub fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut restored = vec![0; 4096];
-    // SAFETY: both slices are passed with their lengths, and the coder is destroyed once.
-    let len = unsafe {
-        let coder = NonNull::new(ffi::enet_range_coder_create())?.as_ptr();
-        let (to, room) = (restored.as_mut_ptr(), restored.len());
-        let len = ffi::enet_range_coder_decompress(coder, bytes.as_ptr(), bytes.len(), to, room);
-        ffi::enet_range_coder_destroy(coder);
-        len
-    };
-    restored.truncate(len);
-    (len > 0).then_some(restored)
+/// The library's range coder.
+#[derive(Debug)]
+pub struct RangeCoder {
+    coder: NonNull<c_void>,
+    room: Vec<u8>,
+}
+
+impl RangeCoder {
+    /// A coder; each datagram is one of its own.
+    ///
+    /// # Panics
+    ///
+    /// For want of memory.
+    pub fn new() -> Self {
+        // SAFETY: takes nothing; the pointer is checked.
+        let coder = NonNull::new(unsafe { ffi::enet_range_coder_create() });
+        Self { coder: coder.expect("the library makes a coder"), room: vec![0; 4096] }
+    }
+
+    /// `bytes` compressed; `None` unless that is shorter.
+    pub fn compress(&mut self, bytes: &[u8]) -> Option<&[u8]> {
+        let buffer = ffi::Buffer { data: bytes.as_ptr(), len: bytes.len() };
+        let (to, room) = (self.room.as_mut_ptr(), self.room.len().min(bytes.len()));
+        let coder = self.coder.as_ptr();
+        // SAFETY: the coder is live, and everything is passed with its length.
+        let len =
+            unsafe { ffi::enet_range_coder_compress(coder, &buffer, 1, bytes.len(), to, room) };
+        self.room.get(..len).filter(|_| len > 0 && len < bytes.len())
+    }
+
+    /// What was compressed to `bytes`, if the coder finds no fault with them and it is no longer than
+    /// `len_max`.
+    pub fn decompress(&mut self, bytes: &[u8], len_max: usize) -> Option<&[u8]> {
+        let (to, room) = (self.room.as_mut_ptr(), self.room.len().min(len_max));
+        let (coder, from) = (self.coder.as_ptr(), bytes.as_ptr());
+        // SAFETY: the coder is live, and everything is passed with its length.
+        let len = unsafe { ffi::enet_range_coder_decompress(coder, from, bytes.len(), to, room) };
+        self.room.get(..len).filter(|_| len > 0)
+    }
+}
+
+impl Default for RangeCoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for RangeCoder {
+    fn drop(&mut self) {
+        // SAFETY: live until here and used no more.
+        unsafe { ffi::enet_range_coder_destroy(self.coder.as_ptr()) };
+    }
 }
 
 /// What a host sees instead of a network and a clock.
@@ -448,6 +487,13 @@ mod ffi {
     #[repr(C)]
     pub(super) struct ENetPeer([u8; 0]);
 
+    /// `ENetBuffer`, as on every system but Windows.
+    #[repr(C)]
+    pub(super) struct Buffer {
+        pub(super) data: *const u8,
+        pub(super) len: usize,
+    }
+
     /// `struct bowline_event`.
     #[repr(C)]
     pub(super) struct Event {
@@ -517,6 +563,14 @@ mod ffi {
 
         pub(super) fn enet_range_coder_create() -> *mut c_void;
         pub(super) fn enet_range_coder_destroy(coder: *mut c_void);
+        pub(super) fn enet_range_coder_compress(
+            coder: *mut c_void,
+            buffers: *const Buffer,
+            count: usize,
+            len: usize,
+            to: *mut u8,
+            room: usize,
+        ) -> usize;
         pub(super) fn enet_range_coder_decompress(
             coder: *mut c_void,
             bytes: *const u8,

@@ -208,6 +208,8 @@ struct Manner {
     forged: u32,
     /// Packets per sending operation, at most.
     burst_max: usize,
+    /// Whether everything is sent reliably, and nothing forged or spoilt.
+    is_reliable: bool,
     /// Flags of all there is to send: tiny packets on one channel, until every number has wrapped.
     flood: Option<u32>,
 }
@@ -314,8 +316,11 @@ impl Episode {
         let now = self.nodes[at].clock(self.now);
         self.nodes[at].inputs.clear();
         let op_max = if self.quiet_rounds > 0 { 0 } else { self.manner.op_max };
+        // Applications act before they serve, at a time of their own.
+        let last_service = self.nodes[at].last_service;
+        let acting = if self.random.chance(500) { now } else { last_service };
         for _ in 0..self.random.below(op_max + 1) {
-            self.operate(at, now, census);
+            self.operate(at, acting, census);
         }
         if self.random.chance(self.manner.forged) {
             self.forge(at, now);
@@ -399,8 +404,6 @@ impl Episode {
         let random = &mut self.random;
         let server = self.nodes[0].address;
         let node = &mut self.nodes[at];
-        // Applications act before they serve, at a time of their own.
-        let now = if random.chance(500) { now } else { node.last_service };
         let states: Vec<_> =
             (0..node.config.peers).map(|peer| node.twin.peer_state(peer).state).collect();
         let is_free = |state: &u32| *state == 0;
@@ -425,8 +428,9 @@ impl Episode {
         let is_connected = states[peer] == 5;
         let data = random.within(0, 1000);
         let choice = match self.manner.flood {
-            Some(_) => 999,
-            None => random.below(1000),
+            // Of a connection that somebody else asks for one does not know before it is there.
+            None if states[peer] != 2 => random.below(1000),
+            _ => 999,
         };
         match choice {
             0..=3 => act(Op::Disconnect { peer, data }),
@@ -491,6 +495,7 @@ fn packet(random: &mut Random, manner: &Manner, range_coder: bool) -> (u8, u32, 
     }
     let channel = random.pick(&[0, 0, 0, 1, 1, 1, 2, 4, 9, 255]);
     let flags = random.pick(&[0, 0, 1, 1, 1, 2, 2, 3, 8, 8, 9, 10]);
+    let flags = if manner.is_reliable { 1 } else { flags };
     // With a compressor the C library reads behind the end of a packet without content.
     let least = u32::from(range_coder);
     let len = match random.below(40) {
@@ -532,11 +537,16 @@ fn manner(random: &mut Random) -> Manner {
         op_max,
         forged,
         burst_max: 4,
+        is_reliable: false,
         flood: None,
     };
     match random.below(30) {
         0..=4 => manner(fair, 3),
-        5..=20 => manner(usual, 4),
+        5..=18 => manner(usual, 4),
+        19..=20 => {
+            let weather = Weather { corruption: 0, ..usual };
+            Manner { is_reliable: true, forged: 0, ..manner(weather, 4) }
+        }
         21..=28 => manner(awful, 3),
         _ => {
             let flood = Some(random.pick(&[0, 1, 2]));
@@ -555,7 +565,6 @@ fn host_config(random: &mut Random, is_server: bool) -> HostConfig {
         outgoing_bandwidth: random.pick(&limits),
         duplicate_peers: random.pick(&[0, 0, 0, 0, 1, 2]),
         packet_max: random.pick(&[0, 0, 0, 0, 0, 0, 3_000, 20_000]),
-        waiting_max: random.pick(&[0, 0, 0, 0, 0, 0, 2_000, 40_000]),
         // With a checksum, 4096 would make datagrams that no host has room for.
         mtu: random.pick(&[0, 0, 0, 0, 576, 1000, 4000]),
         created: match random.below(4) {

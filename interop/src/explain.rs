@@ -26,6 +26,13 @@ pub fn command_kinds(datagram: &[u8], config: &HostConfig) -> Vec<CommandKind> {
     kinds
 }
 
+/// The header of a datagram and its commands, restored if they were compressed.
+pub fn commands(datagram: &[u8], config: &HostConfig) -> Option<(Header, Vec<u8>)> {
+    let (header, rest) = behind_header(datagram, config)?;
+    let commands = if header.compressed { restored(datagram, config)? } else { rest.to_vec() };
+    Some((header, commands))
+}
+
 /// What follows header and checksum, compressed or not.
 fn behind_header<'d>(datagram: &'d [u8], config: &HostConfig) -> Option<(Header, &'d [u8])> {
     let (header, rest) = Header::parse(datagram).ok()?;
@@ -44,7 +51,7 @@ fn restored(datagram: &[u8], config: &HostConfig) -> Option<Vec<u8>> {
 
 #[cfg(c_enet)]
 fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
-    crate::c_enet::decompress(bytes)
+    crate::c_enet::RangeCoder::new().decompress(bytes, 4096).map(<[u8]>::to_vec)
 }
 
 #[cfg(not(c_enet))]

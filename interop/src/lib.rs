@@ -5,6 +5,7 @@
 
 #[cfg(c_enet)]
 pub mod c_enet;
+pub mod coder;
 pub mod episode;
 pub mod explain;
 pub mod forge;
@@ -13,6 +14,7 @@ pub mod live;
 pub mod matrix;
 pub mod message;
 pub mod network;
+pub mod ours;
 pub mod random;
 pub mod relay;
 pub mod scenario;

@@ -93,6 +93,17 @@ pub enum Event {
     Receive { peer: usize, channel: u8, flags: u32, bytes: Vec<u8> },
 }
 
+impl Event {
+    /// The slot that it is about.
+    pub fn peer(&self) -> usize {
+        match *self {
+            Self::Connect { peer, .. }
+            | Self::Disconnect { peer, .. }
+            | Self::Receive { peer, .. } => peer,
+        }
+    }
+}
+
 impl core::fmt::Debug for Event {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
