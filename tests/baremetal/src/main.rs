@@ -7,6 +7,7 @@
 #![no_std]
 #![no_main]
 
+mod compress;
 mod ground;
 mod input;
 mod native;
@@ -22,6 +23,7 @@ fn run() {
     ground::exercise(&mut input);
     transport::exercise(&mut input);
     wire::exercise(&mut input);
+    compress::exercise(&mut input);
     native::exercise(&mut input);
     trace::exercise(&mut input);
     #[cfg(feature = "planted-panic")]

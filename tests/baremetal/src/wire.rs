@@ -5,7 +5,7 @@ use bowline_wire::native::{
     AckBlock, AckForm, Direction, Expanded, Frame, Handshake, PacketHead, SessionCrc,
     emit_ack_ranges, emit_ack_short, frames, messages,
 };
-use bowline_wire::{Malformed, NoRoom, Writer, varint};
+use bowline_wire::{Malformed, NoRoom, Writer, enet, varint};
 
 use crate::input::{Input, keep};
 use crate::outside::lent;
@@ -25,6 +25,7 @@ pub fn exercise(input: &mut Input) {
         keep(handshake.emit(input.index(), buf));
     }
     keep(packet(input, datagram, buf));
+    keep(enet_datagram(input, datagram, buf));
     keep(varint::parse(datagram));
     keep(varint::encode(input.word()));
     keep(SipHash.mac(&input.bytes(), datagram));
@@ -55,6 +56,25 @@ fn packet(input: &mut Input, datagram: &[u8], buf: &mut [u8]) -> Result<(), Malf
     }
     w.truncate(input.index());
     keep(w.written());
+    Ok(())
+}
+
+/// Everything a host does with the bytes of one datagram of ENet, and its page.
+fn enet_datagram(input: &mut Input, datagram: &[u8], buf: &mut [u8]) -> Result<(), Malformed> {
+    let (header, rest) = enet::Header::parse(datagram)?;
+    let (sum, rest) = enet::split_checksum(rest)?;
+    keep(sum == enet::checksum(datagram, input.bytes(), rest));
+    let mut w = Writer::new(buf);
+    keep(header.emit(&mut w));
+    for command in enet::commands(rest) {
+        let (head, command) = command?;
+        keep(command.emit(head, &mut w));
+        keep(command.emit_fixed(head, input.word() as u16, &mut w));
+        keep((command.wire_len(), command.kind().fixed_len()));
+    }
+    w.patch(input.index(), sum);
+    let (now, then) = (enet::Time::from_millis(input.word()), input.word());
+    keep(now.is_before(now.at_stamp(then as u16) + then) || now.distance(now - then) > then);
     Ok(())
 }
 
