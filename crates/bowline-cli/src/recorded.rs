@@ -6,8 +6,9 @@ use std::path::Path;
 
 use bowline::{
     Address, BufferTooShort, CancelError, ChannelId, CloseReason, Config, ConnectError, DropReason,
-    Duration, Endpoint, Event, Heap, InUse, Incoming, Instant, Limits, Machine, Messages, Outgoing,
-    PathState, PeerId, Received, SendError, SipHash, Tag, Transmit, UnknownPeer,
+    Duration, Endpoint, EndpointStatistics, Event, Heap, InUse, Incoming, Instant, Limits, Machine,
+    Messages, Outgoing, PathState, PeerId, PeerStatistics, Received, SendError, SipHash, Tag,
+    Transmit, UnknownPeer,
 };
 use bowline_trace::{Recorder, Stream};
 
@@ -125,6 +126,14 @@ impl MaybeRecorded {
 
     pub(crate) fn path(&mut self, peer: PeerId) -> Option<PathState> {
         either!(self, endpoint => endpoint.path(peer))
+    }
+
+    pub(crate) fn statistics(&mut self) -> EndpointStatistics {
+        either!(self, endpoint => *endpoint.statistics())
+    }
+
+    pub(crate) fn peer_statistics(&mut self, peer: PeerId) -> Option<PeerStatistics> {
+        either!(self, endpoint => endpoint.peer_statistics(peer))
     }
 
     pub(crate) fn in_use(&mut self) -> InUse {

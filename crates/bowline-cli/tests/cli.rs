@@ -434,6 +434,38 @@ fn a_bad_address_is_said_so() {
 
 #[cfg(unix)]
 #[test]
+fn a_server_tells_what_it_has_counted() {
+    let folder = Folder::new("counters");
+    let file = folder.file("bowline.prom");
+    let (mut server, address) = Running::server(&["--counters", &file]);
+    let mut client = Running::new(&["connect", &address]);
+    client.expect("* connected to ");
+    client.type_lines("one\ntwo\n");
+    server.expect("two");
+    let start = std::time::Instant::now();
+    let told = loop {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let is_it = |line: &&str| line.starts_with("bowline_peer_messages_received_total{");
+        if let Some(line) = text.lines().find(is_it) {
+            break line.to_owned();
+        }
+        assert!(start.elapsed() < PATIENCE, "{text}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(
+        told.contains("{peer=\"0.1\",address=\"127.0.0.1:") && told.ends_with("\"} 2"),
+        "{told}"
+    );
+    server.interrupt();
+    assert_eq!(server.wait(), Some(0));
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("# TYPE bowline_sessions_total counter\nbowline_sessions_total 1\n"));
+    assert!(text.contains("\nbowline_dropped_malformed_total 0\n") && !text.contains("_peer_"));
+    assert_fails(&output(&["serve", "127.0.0.1:0", "--counters", "/nowhere/at/all"]), "nowhere");
+}
+
+#[cfg(unix)]
+#[test]
 fn an_interrupted_server_says_goodbye() {
     let (mut server, address) = Running::server(&[]);
     let mut client = Running::new(&["connect", &address]);

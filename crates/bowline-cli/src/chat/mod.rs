@@ -1,6 +1,7 @@
 //! A conversation between two processes: what is typed on one side is printed on the other.
 
 mod connect;
+mod counters;
 mod keyboard;
 mod line;
 mod options;

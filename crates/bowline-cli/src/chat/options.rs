@@ -21,6 +21,10 @@ pub(crate) struct ServeOptions {
     /// addresses, all that is said
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
+    /// Writes all counters into this file every 5 seconds and at the end, those of each peer included, in
+    /// the text format of Prometheus; whoever reads it gets it whole
+    #[arg(long, value_name = "FILE")]
+    pub(super) counters: Option<PathBuf>,
     #[command(flatten)]
     session: SessionOptions,
 }

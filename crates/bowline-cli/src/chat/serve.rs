@@ -6,6 +6,7 @@ use bowline::{
     Address, CloseReason, Driver, Event, Instant, Messages, Outgoing, PeerId, SendError,
 };
 
+use super::counters::Counters;
 use super::keyboard::Keyboard;
 use super::line::{COMMANDS, Line, Typed, Typist};
 use super::options::ServeOptions;
@@ -23,12 +24,20 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<(), Failure> {
         .map_err(|error| format!("cannot listen on {}: {error}", options.address))?;
     let interrupted = interruption()?;
     let mut service = Service::new(options, driver)?;
+    let mut counters = options.counters.clone().map(Counters::new);
+    if let Some(counters) = &counters {
+        counters.write(&mut service.endpoint, &[])?;
+    }
     let mut keyboard = Keyboard::new();
     print_note(&format!("listening on {}", service.driver.socket().local_addr()?))?;
     loop {
         service.driver.drive(&mut service.endpoint, Some(TYPED_WAIT))?;
         service.handle_events()?;
-        service.endpoint.flush(service.driver.now());
+        let now = service.driver.now();
+        service.endpoint.flush(now);
+        if let Some(counters) = &mut counters {
+            counters.turn(now, &mut service.endpoint, &service.callers)?;
+        }
         if interrupted.load(Ordering::Relaxed) {
             service.shut();
         }
@@ -41,6 +50,9 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<(), Failure> {
             }
             Some(_) => {}
         }
+    }
+    if let Some(counters) = &counters {
+        counters.write(&mut service.endpoint, &service.callers)?;
     }
     service.endpoint.stop();
     Ok(())
@@ -55,9 +67,9 @@ struct Service {
     shut_at: Option<Instant>,
 }
 
-struct Caller {
-    peer: PeerId,
-    address: Address,
+pub(super) struct Caller {
+    pub(super) peer: PeerId,
+    pub(super) address: Address,
     /// What it had no room for yet.
     line: Option<Line>,
 }
