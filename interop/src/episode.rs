@@ -280,6 +280,10 @@ impl Episode {
     /// Lets some time pass and serves every host once, or nearly every one.
     fn round(&mut self, census: &mut Census) -> Result<(), Box<Divergence>> {
         self.now += u64::from(self.pause());
+        // At 0 the C library takes every peer for one whose bandwidth was shared out already.
+        while self.nodes.iter().any(|node| node.clock(self.now) == 0) {
+            self.now += 1;
+        }
         if self.quiet_rounds > 0 {
             self.quiet_rounds -= 1;
         } else if self.random.chance(8) {
@@ -434,7 +438,8 @@ impl Episode {
         };
         match choice {
             0..=3 => act(Op::Disconnect { peer, data }),
-            4..=6 => act(Op::DisconnectNow { peer, data }),
+            // While it waits to disconnect, the C library says goodbye twice.
+            4..=6 if states[peer] != 6 => act(Op::DisconnectNow { peer, data }),
             7..=11 => act(Op::DisconnectLater { peer, data }),
             12 => act(Op::Reset { peer }),
             13..=20 => act(Op::Ping { peer }),

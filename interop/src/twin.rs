@@ -46,8 +46,8 @@ impl Twin {
         ours != theirs && (ours.0 != theirs.0 || !self.is_same_farewell(&ours.1, &theirs.1))
     }
 
-    /// Whether both are the last word to a peer that is forgotten. The C library may put a PING or a second
-    /// DISCONNECT behind it, which no receiver gets to read.
+    /// Whether both are the last word to a peer that is forgotten. The C library may put a PING behind it,
+    /// which no receiver gets to read.
     fn is_same_farewell(&self, ours: &[u8], theirs: &[u8]) -> bool {
         let farewell = |datagram: &[u8]| {
             let (header, commands) = commands(datagram, &self.config)?;
