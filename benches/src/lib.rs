@@ -8,6 +8,7 @@
 pub mod floor;
 pub mod link;
 pub mod pair;
+pub mod protocol;
 pub mod server;
 pub mod tally;
 pub mod workloads;

@@ -1,10 +1,9 @@
 //! Two endpoints and messages in one direction; both ends are counted.
 
-use bowline_core::{Address, ChannelId, Event, Instant, Machine, Messages, Mode, Outgoing, PeerId};
-use bowline_crypto::SipHash;
-use bowline_native::{Config, Endpoint, Heap, Limits};
+use bowline_core::{Address, ChannelId, Event, Instant, Mode, Outgoing, PeerId};
 
 use crate::link::{Carried, Link};
+use crate::protocol::Protocol;
 use crate::tally::{NUMBER_LEN, Tally, is_intact, pattern};
 use crate::{TICK, Work, Workload};
 
@@ -25,9 +24,9 @@ pub struct Traffic {
 
 /// A client that sends and a server that receives.
 #[derive(Debug)]
-pub struct Pair {
-    client: Endpoint<Heap>,
-    server: Endpoint<Heap>,
+pub struct Pair<P> {
+    client: P,
+    server: P,
     to_server: PeerId,
     forth: Link,
     back: Link,
@@ -39,16 +38,12 @@ pub struct Pair {
     begun: Option<(Tally, Carried, Carried)>,
 }
 
-impl Pair {
-    /// A connected pair in memory of blocks of `block_len` bytes.
-    pub fn new(config: Config, block_len: u32, traffic: Traffic) -> Self {
-        let limits = Limits { block_len, ..Limits::for_peers(1) };
-        let endpoint =
-            |seed| Endpoint::plain(config, &SipHash, &[seed; 32], Heap::new(limits)).unwrap();
-        let (mut client, server) = (endpoint(1), endpoint(2));
+impl<P: Protocol> Pair<P> {
+    /// Two endpoints, of which the first connects to the second.
+    pub fn new([mut client, server]: [P; 2], traffic: Traffic) -> Self {
         let now = Instant::from_micros(1_000);
         let address = Address::from_raw(b"the other").unwrap();
-        let to_server = client.connect_plain(now, address, &[]).unwrap();
+        let to_server = client.connect_to(now, address);
         let mut message = vec![0; NUMBER_LEN];
         message.extend(pattern(traffic.len));
         let mut pair = Self {
@@ -110,7 +105,7 @@ impl Pair {
     }
 }
 
-impl Workload for Pair {
+impl<P: Protocol> Workload for Pair<P> {
     #[inline]
     fn tick(&mut self) {
         self.now = self.now + TICK;

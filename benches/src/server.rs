@@ -1,10 +1,9 @@
 //! A server with many peers; only the server is counted.
 
-use bowline_core::{Address, ChannelId, Event, Instant, Machine, Messages, Mode, Outgoing, PeerId};
-use bowline_crypto::SipHash;
-use bowline_native::{Config, Endpoint, Heap, Limits};
+use bowline_core::{Address, ChannelId, Event, Instant, Mode, Outgoing, PeerId};
 
 use crate::link::{Carried, Link};
+use crate::protocol::Protocol;
 use crate::tally::{NUMBER_LEN, Tally, is_intact, pattern};
 use crate::{TICK, Work, Workload};
 
@@ -18,9 +17,9 @@ const CONNECT_AT_ONCE: u32 = 200;
 
 /// One endpoint with `peers` sessions to one server, each under an address of its own.
 #[derive(Debug)]
-pub struct Server {
-    server: Endpoint<Heap>,
-    clients: Endpoint<Heap>,
+pub struct Server<P> {
+    server: P,
+    clients: P,
     to_clients: Vec<PeerId>,
     to_server: Vec<PeerId>,
     /// How many of them talk.
@@ -36,22 +35,19 @@ pub struct Server {
     ticks: u64,
 }
 
-impl Server {
-    /// A server with so many connected peers, all of which talk.
-    pub fn new(config: Config, peers: u32) -> Self {
-        Self::with_busy(config, peers, peers)
+impl<P: Protocol> Server<P> {
+    /// A server with so many connected peers, all of which talk. The first endpoint is the server.
+    pub fn new(endpoints: [P; 2], peers: u32) -> Self {
+        Self::with_busy(endpoints, peers, peers)
     }
 
     /// A server with `peers` connected peers, of which `busy` talk.
-    pub fn with_busy(config: Config, peers: u32, busy: u32) -> Self {
-        let limits = Limits::for_peers(peers);
-        let endpoint =
-            |seed| Endpoint::plain(config, &SipHash, &[seed; 32], Heap::new(limits)).unwrap();
+    pub fn with_busy([server, clients]: [P; 2], peers: u32, busy: u32) -> Self {
         let message = |len| [vec![0; NUMBER_LEN], pattern(len)].concat();
         let link_len = peers as usize * 512 + (1 << 16);
         let mut all = Self {
-            server: endpoint(1),
-            clients: endpoint(2),
+            server,
+            clients,
             to_clients: Vec::new(),
             to_server: Vec::new(),
             busy: busy as usize,
@@ -70,7 +66,7 @@ impl Server {
     }
 
     /// The server, to see what memory it has taken.
-    pub fn server(&self) -> &Endpoint<Heap> {
+    pub fn server(&self) -> &P {
         &self.server
     }
 
@@ -94,15 +90,15 @@ impl Server {
         while self.to_clients.len() < peers as usize || self.to_server.len() < peers as usize {
             for _ in 0..CONNECT_AT_ONCE.min(peers - asked) {
                 let address = Address::from_raw(&asked.to_be_bytes()).unwrap();
-                self.clients.connect_plain(self.now, address, &[]).unwrap();
+                self.clients.connect_to(self.now, address);
                 asked += 1;
             }
             self.settle(1);
         }
         self.settle(20);
         // The same order at both ends, so that the busy ones are the same.
-        self.to_server.sort_by_key(|peer| self.clients.address(*peer));
-        self.to_clients.sort_by_key(|peer| self.server.address(*peer));
+        self.to_server.sort_by_key(|peer| self.clients.address_of(*peer));
+        self.to_clients.sort_by_key(|peer| self.server.address_of(*peer));
     }
 
     /// Lets some ticks pass in which nobody sends anything new.
@@ -167,7 +163,7 @@ impl Server {
     }
 }
 
-impl Workload for Server {
+impl<P: Protocol> Workload for Server<P> {
     fn prepare(&mut self) {
         for at in 0..self.busy {
             self.send_in(self.to_server[at], Mode::Unreliable);

@@ -1,11 +1,12 @@
 //! All workloads by name, with what they are measured against.
 
 use bowline_core::{Duration, Mode};
-use bowline_native::{Config, Integrity};
+use bowline_native::{Config, Integrity, Limits};
 
 use crate::Work;
 use crate::floor::{BulkFloor, Floor, ServerFloor};
 use crate::pair::{Pair, Traffic};
+use crate::protocol::{enet, native};
 use crate::run;
 use crate::server::Server;
 
@@ -54,7 +55,7 @@ fn checked() -> Config {
 
 fn small(config: Config, block_len: u32, mode: Mode, alone: bool) -> Work {
     let traffic = Traffic { mode, len: 32, per_tick: 64, under_way_max: 1_000, alone };
-    run(Pair::new(config, block_len, traffic), 500, 1_000)
+    run(Pair::new(native(config, for_two(block_len)), traffic), 500, 1_000)
 }
 
 fn large(config: Config, block_len: u32) -> Work {
@@ -65,11 +66,28 @@ fn large(config: Config, block_len: u32) -> Work {
         under_way_max: 6,
         alone: false,
     };
-    run(Pair::new(config, block_len, traffic), 100, 1_000)
+    run(Pair::new(native(config, for_two(block_len)), traffic), 100, 1_000)
+}
+
+/// Memory for two that talk to each other.
+fn for_two(block_len: u32) -> Limits {
+    Limits { block_len, ..Limits::for_peers(1) }
+}
+
+/// Small messages in ENet's protocol.
+fn enet_small(mode: Mode) -> Work {
+    let traffic = Traffic { mode, len: 32, per_tick: 64, under_way_max: 1_000, alone: false };
+    run(Pair::new(enet(1), traffic), 500, 1_000)
+}
+
+/// Many peers that speak ENet.
+fn enet_server(peers: u16) -> Work {
+    let peers_count = u32::from(peers);
+    run(Server::new(enet(peers), peers_count), 20, (100_000 / peers_count).max(10))
 }
 
 fn server(config: Config, peers: u32) -> Work {
-    run(Server::new(config, peers), 20, (100_000 / peers).max(10))
+    run(Server::new(native(config, Limits::for_peers(peers)), peers), 20, (100_000 / peers).max(10))
 }
 
 /// Nobody has to say anything to stay connected while it is counted.
@@ -79,19 +97,21 @@ fn patient() -> Config {
 
 /// Fifty talk, among many who are connected and silent and whose timers are far.
 fn crowd(peers: u32) -> Work {
-    run(Server::with_busy(patient(), peers, 50), 100, 1_000)
+    run(Server::with_busy(native(patient(), Limits::for_peers(peers)), peers, 50), 100, 1_000)
 }
 
 /// Nobody talks, and no timer is due: one round of polls each tick.
 fn polls(peers: u32) -> Work {
-    let work = run(Server::with_busy(patient(), peers, 0), 100, 1_000);
+    let work =
+        run(Server::with_busy(native(patient(), Limits::for_peers(peers)), peers, 0), 100, 1_000);
     assert_eq!((work.forth.datagrams, work.back.datagrams), (0, 0), "somebody said something");
     Work { units: 1_000, ..work }
 }
 
 /// Nobody talks, for twenty seconds: what staying connected costs.
 fn silence(peers: u32) -> Work {
-    let work = run(Server::with_busy(bare(), peers, 0), 250, 1_250);
+    let work =
+        run(Server::with_busy(native(bare(), Limits::for_peers(peers)), peers, 0), 250, 1_250);
     Work { units: 20 * u64::from(peers), ..work }
 }
 
@@ -366,5 +386,50 @@ pub const WORKLOADS: &[Entry] = &[
         aim: 0.0,
         floor: "",
         run: || run(ServerFloor::new(1_000), 20, 100),
+    },
+    Entry {
+        name: "enet-w1-unreliable",
+        title: "ENet W1 unreliable",
+        per: Per::Message,
+        target: 1_095.0,
+        aim: 0.0,
+        floor: "w1-floor",
+        run: || enet_small(Mode::Unreliable),
+    },
+    Entry {
+        name: "enet-w1-ordered",
+        title: "ENet W1 unreliable-ordered",
+        per: Per::Message,
+        target: 1_105.0,
+        aim: 0.0,
+        floor: "w1-floor",
+        run: || enet_small(Mode::UnreliableOrdered),
+    },
+    Entry {
+        name: "enet-w1-reliable",
+        title: "ENet W1 reliable",
+        per: Per::Message,
+        target: 1_403.0,
+        aim: 0.0,
+        floor: "w1-floor",
+        run: || enet_small(Mode::Reliable),
+    },
+    Entry {
+        name: "enet-w5-1000",
+        title: "ENet W5, 1,000 peers",
+        per: Per::PeerTick,
+        target: 2_768.0,
+        aim: 0.0,
+        floor: "w5-floor",
+        run: || enet_server(1_000),
+    },
+    Entry {
+        name: "enet-w5-4095",
+        title: "ENet W5, 4,095 peers",
+        per: Per::PeerTick,
+        target: 2_768.0,
+        aim: 0.0,
+        floor: "w5-floor",
+        run: || enet_server(4_095),
     },
 ];

@@ -1,10 +1,11 @@
 //! What sessions take of memory, as Markdown.
 
 use bowline_benches::Workload;
+use bowline_benches::protocol::native;
 use bowline_benches::server::Server;
 use bowline_core::Mode;
 use bowline_crypto::SipHash;
-use bowline_native::{Config, Domain, Endpoint, Fixed, Heap, Peer, Storage};
+use bowline_native::{Config, Domain, Endpoint, Fixed, Heap, Limits, Peer, Storage};
 use bowline_transport::fragments::Assembly;
 use bowline_transport::record::Record;
 
@@ -55,7 +56,7 @@ fn fixed<const PEERS: usize, const RECORDS: usize, const BLOCKS: usize>() {
 /// Bytes that a server has allocated after each of its peers used `modes` of one channel and fell
 /// silent, by peer.
 fn per_peer(peers: u32, modes: &[Mode]) -> usize {
-    let mut server = Server::new(Config::new(1), peers);
+    let mut server = Server::new(native(Config::new(1), Limits::for_peers(peers)), peers);
     server.converse(modes);
     server.server().storage().allocated() / peers as usize
 }
@@ -63,7 +64,7 @@ fn per_peer(peers: u32, modes: &[Mode]) -> usize {
 /// The same when all of them talk, each in two modes, and nothing has been acknowledged yet of what the
 /// server sent last.
 fn per_busy_peer(peers: u32) -> usize {
-    let mut server = Server::new(Config::new(1), peers);
+    let mut server = Server::new(native(Config::new(1), Limits::for_peers(peers)), peers);
     for _ in 0..20 {
         server.prepare();
         server.tick();

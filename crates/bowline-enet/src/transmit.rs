@@ -103,9 +103,7 @@ impl<S: Storage, C: Compression> Host<S, C> {
             }
             None => {
                 // Without a sent time the header is shorter than the room that was left for it.
-                if head.len() < start && end <= buf.len() {
-                    buf.copy_within(start..end, head.len());
-                }
+                move_down(buf, start, end, start.saturating_sub(head.len()));
                 if let Some(room) = buf.get_mut(..head.len()) {
                     room.copy_from_slice(head);
                 }
@@ -571,6 +569,24 @@ impl Peer {
             self.packets_sent = 0;
             self.packets_lost = 0;
         }
+    }
+}
+
+/// Moves the bytes from `start` to `end` down by `gap`, without the panics of `copy_within`.
+fn move_down(buf: &mut [u8], start: usize, end: usize, gap: usize) {
+    let mut part = [0; 64];
+    let mut at = start;
+    while gap > 0 && at < end {
+        let len = (end - at).min(part.len());
+        let (Some(part), Some(from)) = (part.get_mut(..len), buf.get(at..at + len)) else { return };
+        part.copy_from_slice(from);
+        let Some(to) = buf.get_mut(at.wrapping_sub(gap)..(at + len).wrapping_sub(gap)) else {
+            return;
+        };
+        if to.len() == part.len() {
+            to.copy_from_slice(part);
+        }
+        at += len;
     }
 }
 

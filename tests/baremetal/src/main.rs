@@ -8,6 +8,7 @@
 #![no_main]
 
 mod compress;
+mod enet;
 mod ground;
 mod input;
 mod native;
@@ -25,6 +26,7 @@ fn run() {
     wire::exercise(&mut input);
     compress::exercise(&mut input);
     native::exercise(&mut input);
+    enet::exercise(&mut input);
     trace::exercise(&mut input);
     #[cfg(feature = "planted-panic")]
     planted_panic(&mut input);
