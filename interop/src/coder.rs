@@ -1,46 +1,40 @@
-//! The range coder for [`crate::ours::Ours`].
+//! The compressors that a host of ours may have.
 
-use bowline_enet::Compression;
+use bowline_enet::{Buffered, Compression, Compressor, RangeCoder};
+use bowline_enet_compress::{FastLz, Zlib, Zstd};
 
-/// The C library's range coder, or none: whose coder it is must not matter.
-#[derive(Debug, Default)]
-pub struct Coder {
-    #[cfg(c_enet)]
-    range_coder: Option<crate::c_enet::RangeCoder>,
-}
+/// Any compressor, or none.
+#[derive(Default)]
+pub struct Coder(Option<Box<dyn Compression>>);
 
 impl Coder {
-    /// A coder, if it `is_on`.
-    pub fn new(is_on: bool) -> Self {
-        #[cfg(c_enet)]
-        let coder = Self { range_coder: is_on.then(crate::c_enet::RangeCoder::new) };
-        #[cfg(not(c_enet))]
-        let coder = {
-            assert!(!is_on, "{}", crate::NO_C_ENET);
-            Self {}
-        };
-        coder
+    /// As Godot numbers them: 0 none, 1 range coder, 2 FastLZ, 3 zlib, 4 Zstandard.
+    pub fn new(number: u32) -> Option<Self> {
+        fn boxed(compressor: impl Compressor + 'static) -> Option<Box<dyn Compression>> {
+            Some(Box::new(Buffered::new(compressor)))
+        }
+        Some(Self(match number {
+            0 => None,
+            1 => boxed(RangeCoder::new()),
+            2 => boxed(FastLz::new()),
+            3 => boxed(Zlib::new()),
+            4 => boxed(Zstd::new()),
+            _ => return None,
+        }))
+    }
+
+    /// The range coder, if it `is_on`.
+    pub fn range(is_on: bool) -> Self {
+        Self::new(is_on.into()).unwrap_or_default()
     }
 }
 
-#[cfg(c_enet)]
 impl Compression for Coder {
     fn compress(&mut self, data: &[u8]) -> Option<&[u8]> {
-        self.range_coder.as_mut()?.compress(data)
+        self.0.as_mut()?.compress(data)
     }
 
     fn decompress(&mut self, data: &[u8], len_max: usize) -> Option<&[u8]> {
-        self.range_coder.as_mut()?.decompress(data, len_max)
-    }
-}
-
-#[cfg(not(c_enet))]
-impl Compression for Coder {
-    fn compress(&mut self, _: &[u8]) -> Option<&[u8]> {
-        None
-    }
-
-    fn decompress(&mut self, _: &[u8], _: usize) -> Option<&[u8]> {
-        None
+        self.0.as_mut()?.decompress(data, len_max)
     }
 }

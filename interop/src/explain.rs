@@ -1,8 +1,10 @@
 //! What is in a datagram, for people.
 
+use bowline_enet::Compression;
 use bowline_wire::ExplainEnet;
-use bowline_wire::enet::{Command, CommandKind, Header, split_checksum};
+use bowline_wire::enet::{Command, CommandKind, Header, MTU_MAX, split_checksum};
 
+use crate::coder::Coder;
 use crate::subject::HostConfig;
 
 /// The datagram field by field, of a host set up like this; compressed ones as far as they can be restored.
@@ -46,15 +48,7 @@ fn plain<'d>(datagram: &'d [u8], config: &HostConfig) -> Option<&'d [u8]> {
 
 fn restored(datagram: &[u8], config: &HostConfig) -> Option<Vec<u8>> {
     let (header, rest) = behind_header(datagram, config)?;
-    if header.compressed && config.range_coder { decompress(rest) } else { None }
-}
-
-#[cfg(c_enet)]
-fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
-    crate::c_enet::RangeCoder::new().decompress(bytes, 4096).map(<[u8]>::to_vec)
-}
-
-#[cfg(not(c_enet))]
-fn decompress(_: &[u8]) -> Option<Vec<u8>> {
-    None
+    let is_restorable = header.compressed && config.range_coder;
+    let mut coder = Coder::range(is_restorable);
+    coder.decompress(rest, MTU_MAX as usize).map(<[u8]>::to_vec)
 }

@@ -42,7 +42,7 @@ fn run(steps: u64, first: u64) -> ExitCode {
 
     let makers = Makers {
         reference: &|config| Box::new(Host::new(config)),
-        subject: &|config| Box::new(Ours::new(config, Coder::new(config.range_coder))),
+        subject: &|config| Box::new(Ours::new(config, Coder::range(config.range_coder))),
         // Up to 1.3.18 what was dropped counts as waiting for ever.
         overlooked: &["waiting"],
     };
