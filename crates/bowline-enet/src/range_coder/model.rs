@@ -10,6 +10,8 @@ const TOTAL_MAX: u16 = 65_280;
 const ORDER_MAX: u8 = 2;
 /// How much more likely a symbol gets in its context that was new there.
 const ESCAPE_STEP: u16 = 5;
+/// How deep a tree is at most, as long as all bytes in it differ.
+const DEPTH_MAX: usize = 256;
 
 /// Which node. 0 is the root, and as a link "none".
 pub(super) type Index = u16;
@@ -93,8 +95,8 @@ pub(super) enum Link {
 
 /// All contexts.
 ///
-/// A tree has 256 nodes at most as long as all bytes in it differ, which only damaged input can
-/// undo; then it has no more than there are. A child is newer than its parent, so every walk ends.
+/// Only damaged input can put a byte into a tree twice. The original goes on with that; so does this, but for walks
+/// deeper than a tree of different bytes can be, so that work has a bound.
 #[derive(Debug)]
 pub(super) struct Model {
     nodes: [Node; NODES],
@@ -187,18 +189,18 @@ impl Model {
         }
     }
 
-    /// Finds `value` in `context`, or puts it there, and counts it.
+    /// Finds `value` in `context`, or puts it there, and counts it. `None` where the tree is too deep.
     #[inline]
-    pub(super) fn visit(&mut self, context: Index, value: u8) -> Found {
+    pub(super) fn visit(&mut self, context: Index, value: u8) -> Option<Found> {
         let Rule { step, minimum } = Rule::of(context);
         let mut under = u16::from(value) * u16::from(minimum);
         let mut at = self.node(context).symbols;
         if at == 0 {
             let node = self.create(value, step);
             self.node_mut(context).symbols = node;
-            return Found { node, under, count: minimum.into() };
+            return Some(Found { node, under, count: minimum.into() });
         }
-        loop {
+        for _ in 0..DEPTH_MAX {
             let node = self.node_mut(at);
             let next = if value < node.value {
                 node.under = node.under.wrapping_add(step.into());
@@ -211,16 +213,18 @@ impl Model {
                 under = under.wrapping_add(node.under).wrapping_sub(count);
                 node.under = node.under.wrapping_add(step.into());
                 node.count = node.count.wrapping_add(step);
-                return Found { node: at, under, count: count + u16::from(minimum) };
+                let count = count + u16::from(minimum);
+                return Some(Found { node: at, under, count });
             };
             if next == 0 {
                 let is_left = value < node.value;
                 let node = self.create(value, step);
                 self.attach(at, is_left, node);
-                return Found { node, under, count: minimum.into() };
+                return Some(Found { node, under, count: minimum.into() });
             }
             at = next;
         }
+        None
     }
 
     /// Finds the byte that has part `code` in `context`, and counts it. In the root every byte has one;
@@ -236,7 +240,7 @@ impl Model {
             self.node_mut(context).symbols = node;
             return Some(Found { node, under: code, count: minimum });
         }
-        loop {
+        for _ in 0..DEPTH_MAX {
             let node = self.node_mut(at);
             let virtually = (u16::from(node.value) + 1).wrapping_mul(minimum);
             let after = under.wrapping_add(node.under).wrapping_add(virtually);
@@ -269,6 +273,7 @@ impl Model {
                 return Some(Found { node: at, under: start as u16, count });
             }
         }
+        None
     }
 
     /// The byte of a node.
