@@ -1,12 +1,13 @@
 //! Messages given up at awkward moments: each test is one claim that was found broken once.
 
 use bowline_core::{Duration, Event, Machine, Messages, Mode, Outcome, Tag};
-use bowline_sim::Link;
+use bowline_sim::{Link, PERCENT, Rng};
 use bowline_tests::memory::Kind;
 use bowline_tests::rogue::Rogue;
 use bowline_tests::scenario::NodePlan;
 use bowline_tests::stage::{MODES, Stage, bytes, tagged};
 use bowline_wire::native::{Frame, Offset, Stream};
+use bowline_wire::varint;
 
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(20));
 const HEAP: NodePlan = NodePlan::new(Kind::Heap);
@@ -102,4 +103,93 @@ fn nobody_is_accused_because_a_message_was_given_up_while_one_before_it_is_read(
     assert!(stage.take_events(0).contains(&Event::Readable(peer)));
     assert_eq!(stage.read(0, peer).len(), 1);
     stage.send(0, peer, 0, Mode::Unreliable, b"still open").unwrap();
+}
+
+/// Whether everything has ended at last, when messages are given up at random while a link loses most.
+fn goes_on(seed: u64, mode: Mode) -> bool {
+    let mut plan = NodePlan::new(Kind::TwinHeap);
+    plan.config.tickets_max = 60;
+    let (mut stage, there, back) = Stage::connected(seed, [plan, HEAP], LINK);
+    stage.net.set_default_link(LINK.with_loss(60 * PERCENT));
+    let mut rng = Rng::stream(seed, 0x71d);
+    let mut count = 0;
+    for _ in 0..40 {
+        for _ in 0..rng.below(12) {
+            let message = bytes(count.into(), 10 + rng.below(2_000) as usize);
+            let pieces = [&message[..]];
+            let mut outgoing = tagged(mode, &pieces, count);
+            if rng.chance(30 * PERCENT) {
+                outgoing = outgoing.expiring(millis(1 + rng.below(300)));
+            }
+            count += u32::from(stage.offer(0, there, outgoing).is_ok());
+        }
+        for _ in 0..rng.below(30) {
+            let tag = rng.below(u64::from(count) + 1) as u32;
+            let _ = stage.endpoints[0].cancel(there, Tag(tag));
+        }
+        stage.run_for(millis(1 + rng.below(60)));
+        stage.read(1, back);
+    }
+    stage.net.set_default_link(LINK);
+    for _ in 0..20 {
+        stage.run_for(millis(500));
+        stage.read(1, back);
+    }
+    let told = stage.take_outcomes(0).len();
+    stage.endpoints[0].path(there).is_some_and(|path| path.queued == 0 && told == count as usize)
+}
+
+/// A probe that stands for a packet which told what was given up may not tell of all of that.
+#[test]
+fn what_a_probe_does_not_tell_again_is_told_again_later() {
+    for mode in [Mode::Reliable, Mode::ReliableUnordered] {
+        let stuck: Vec<_> = (0..200).filter(|seed| !goes_on(*seed, mode)).collect();
+        assert!(stuck.is_empty(), "{mode}: {stuck:?}");
+    }
+}
+
+/// A message that is being read is given up by a packet that brings another message, too. What was read makes
+/// way for a long one behind it, but not before the packet has all the memory that it was taken for.
+#[test]
+fn no_frame_loses_its_memory_to_credit_that_another_brings() {
+    let mut plan = NodePlan::new(Kind::Fixed);
+    plan.config.inbox_max = 200_000;
+    let start = || {
+        let mut stage = Stage::new(1, &[plan], 0, LINK);
+        let rogue = Rogue::connect(&mut stage, 0, b"rogue");
+        stage.collect();
+        let Some(Event::Connected(peer)) = stage.take_events(0).pop() else { panic!() };
+        (stage, rogue, peer)
+    };
+    // A prefixed message of a thousand bytes.
+    let mut message = vec![7; 1_002];
+    message[..2].copy_from_slice(&[0x83, 0xe8]);
+    let bulk = Frame::Unreliable { channel: 0, ordered: false, messages: &message };
+    let (mut stage, mut rogue, _) = start();
+    let room = (0..).take_while(|_| rogue.frames(&mut stage, &[bulk]).is_ok()).count();
+    assert!((20..190).contains(&room), "{room}");
+
+    let mut granted = 0;
+    for blocks in 1..40_u32 {
+        let (mut stage, mut rogue, peer) = start();
+        let unordered = |at: u32, back, data| {
+            let offset = Rogue::INITIAL + at;
+            Frame::Loose { channel: 0, latest: false, offset, back, data }
+        };
+        let (head, head_len) = varint::encode(blocks * 124);
+        let long = unordered(4, Some(0), &head[..head_len]);
+        rogue.frames(&mut stage, &[unordered(0, None, b"\x03abc"), long]).unwrap();
+        let given = room - 3;
+        (0..given).for_each(|_| rogue.frames(&mut stage, &[bulk]).unwrap());
+        let first = stage.endpoints[0].recv(peer).map(|message| message.to_vec());
+        assert_eq!(first.as_deref(), Some(&b"abc"[..]));
+
+        let void =
+            Frame::Void { stream: Stream::Unordered, channel: 0, offset: Rogue::INITIAL, len: 4 };
+        let before = stage.in_use(0).promised_blocks;
+        rogue.frames(&mut stage, &[void, bulk]).unwrap();
+        granted += u32::from(stage.in_use(0).promised_blocks > before);
+        assert_eq!(stage.read(0, peer).len(), given + 1, "{blocks}");
+    }
+    assert!((2..38).contains(&granted), "{granted} of the long messages were given credit");
 }
