@@ -63,8 +63,11 @@ pub enum Checksum {
     Crc32,
     /// The application's own, of header and connect id, and of the commands; what it answers goes on the wire as it
     /// is.
-    Custom(fn(header: &[u8], connect_id: [u8; 4], commands: &[u8]) -> [u8; 4]),
+    Custom(CustomChecksum),
 }
+
+/// A checksum of header, connect id and commands.
+pub type CustomChecksum = fn(&[u8], [u8; 4], &[u8]) -> [u8; 4];
 
 impl Checksum {
     /// Bytes it takes in a datagram.

@@ -192,6 +192,7 @@ impl Work<'_> {
         peer.source_hash = source;
         peer.connect_id = asked.connect_id;
         peer.channel_count = asked.channel_count.min(config.channel_limit.into()) as u8;
+        peer.is_incoming = true;
         peer.remote_id = asked.outgoing_peer_id;
         peer.incoming_bandwidth = asked.incoming_bandwidth;
         peer.outgoing_bandwidth = asked.outgoing_bandwidth;

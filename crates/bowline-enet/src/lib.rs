@@ -4,10 +4,7 @@
 //! Thousands of games speak ENet, among them all that use Godot's high-level multiplayer. Their clients and
 //! servers cannot tell this host from the C library, but for what [`Hardening`] guards against.
 #![no_std]
-#![cfg_attr(
-    not(test),
-    warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
-)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;
@@ -29,6 +26,7 @@ mod disconnect;
 mod events;
 mod farewell;
 mod flags;
+pub mod godot;
 mod host;
 mod index;
 mod list;
@@ -49,7 +47,8 @@ pub use bowline_wire::enet::Throttle;
 pub use compression::{Compression, Uncompressed};
 pub use compressor::{Buffered, Compressor};
 pub use config::{
-    Checksum, Config, ConfigError, ConnectRate, Hardening, Intercept, Release, Verdict,
+    Checksum, Config, ConfigError, ConnectRate, CustomChecksum, Hardening, Intercept, Release,
+    Verdict,
 };
 pub use connect::ConnectError;
 pub use events::Packet;

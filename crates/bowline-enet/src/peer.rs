@@ -125,6 +125,8 @@ pub struct Peer {
     pub(crate) source_previous: Link,
     pub(crate) source_count: u32,
     pub(crate) source_half_open: u32,
+    /// The other side asked for the connection.
+    pub(crate) is_incoming: bool,
     pub(crate) remote_id: u16,
     pub(crate) connect_id: [u8; 4],
     /// Added to the times of datagrams, so that nobody who does not see them knows which were sent.
@@ -209,6 +211,7 @@ impl Peer {
         source_previous: Link::NONE,
         source_count: 0,
         source_half_open: 0,
+        is_incoming: false,
         remote_id: NO_PEER,
         connect_id: [0; 4],
         stamp_offset: 0,

@@ -234,6 +234,42 @@ impl<S: Storage, C: Compression> Host<S, C> {
         parts.peers.get(slot).map(|peer| peer.event_data)
     }
 
+    /// Whether the peer asked for the connection, or this side did.
+    pub fn is_incoming(&mut self, peer: PeerId) -> Option<bool> {
+        let parts = self.storage.parts();
+        let slot = parts.find(peer)?;
+        parts.peers.get(slot).map(|peer| peer.is_incoming)
+    }
+
+    /// Whether another connection that the other side asked for gave the same number. Looks at all of them.
+    pub(crate) fn has_other_with_data(&mut self, peer: PeerId, data: u32) -> bool {
+        let parts = self.storage.parts();
+        let mut from = 0;
+        while let Some(slot) = parts.sets.taken.next(from) {
+            from = slot + 1;
+            let is_same = parts.peers.get(slot).is_some_and(|other| {
+                other.is_live() && other.is_incoming && other.event_data == data
+            });
+            if is_same && slot != peer.slot() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The channel of the next packet that a peer's application reads.
+    pub(crate) fn next_channel(&mut self, peer: PeerId) -> Option<ChannelId> {
+        let parts = self.storage.parts();
+        let slot = parts.find(peer)?;
+        let next = parts.peers.get(slot)?.delivered.first.some()?;
+        Some(ChannelId(parts.memory.arrivals[next].channel))
+    }
+
+    /// The latest time that this host has been told.
+    pub(crate) const fn now(&self) -> Instant {
+        self.shared.clock.instant
+    }
+
     /// Where a peer is.
     pub fn address(&mut self, peer: PeerId) -> Option<Address> {
         let parts = self.storage.parts();

@@ -523,7 +523,9 @@ impl Peer {
             if (queued.sequence, queued.unreliable) != (first.sequence, first.unreliable) {
                 break;
             }
-            if release == Release::V1_3_17 && self.is_data_between(memory, first.stamp, queued.stamp) {
+            if release == Release::V1_3_17
+                && self.is_data_between(memory, first.stamp, queued.stamp)
+            {
                 break;
             }
             at = queued.next();

@@ -2,6 +2,8 @@
 //!
 //! How `vectors/enet-golden.json` reads is said in its key `notes`.
 
+extern crate alloc;
+
 mod service;
 
 use bowline_core::{Address, ChannelId, Instant, PeerId};
@@ -26,7 +28,7 @@ fn unhex(bytes: &[u8]) -> String {
 }
 
 fn end_point(number: u32) -> Address {
-    std::net::SocketAddr::from(([10, 0, 0, 1], 1_000 + number as u16)).into()
+    core::net::SocketAddr::from(([10, 0, 0, 1], 1_000 + number as u16)).into()
 }
 
 fn number_of(address: &Address) -> u32 {

@@ -1,6 +1,6 @@
 //! `enet_host_service` on top of a [`Host`]: the same calls in the same order, so that the same datagrams follow.
 
-use std::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 
 use bowline_core::{
     Address, DisconnectReason, Event, Instant, Machine, Messages, PeerId, Received,
