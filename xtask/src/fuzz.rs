@@ -56,6 +56,7 @@ const MUTANTS: &[&[(&str, &str)]] = &[
         ("scheduler", "still_queued"),
         ("share", "equal_weights"),
         ("unreliable", "same_id"),
+        ("zlib_zstd", "without_its_end"),
     ],
     &[
         ("datagram", "unexplained"),

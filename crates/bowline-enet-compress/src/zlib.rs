@@ -42,6 +42,7 @@ impl Compressor for Zlib {
         self.decompress.reset(true);
         let status = self.decompress.decompress(input, out, FlushDecompress::Finish).ok()?;
         let len = usize::try_from(self.decompress.total_out()).ok()?;
-        (status == Status::StreamEnd && len > 0).then_some(len)
+        let is_whole = status == Status::StreamEnd || cfg!(bowline_mutant = "without_its_end");
+        (is_whole && len > 0).then_some(len)
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod fastlz;
 pub mod range_coder;
+pub mod zlib_zstd;
 
 use bowline_enet::Compressor;
 
