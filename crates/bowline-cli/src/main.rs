@@ -9,6 +9,7 @@
 mod chat;
 mod decode;
 mod demo;
+mod enet;
 mod recorded;
 mod replay;
 
@@ -71,6 +72,11 @@ enum Command {
     /// replayed.
     #[command(verbatim_doc_comment)]
     Replay(replay::Options),
+    /// Talks with programs that speak ENet, those made with Godot among them
+    ///
+    /// What is typed and printed is as with serve and connect.
+    #[command(subcommand)]
+    Enet(enet::Command),
     /// Explains datagrams field by field, bowline's own or ENet's
     ///
     /// Takes the bytes of one in hexadecimal, or a file that Wireshark or tcpdump wrote. Which protocol it is
@@ -86,6 +92,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => chat::serve(&options).map(|()| ExitCode::SUCCESS),
         Command::Connect(options) => chat::connect(&options).map(|()| ExitCode::SUCCESS),
         Command::Replay(options) => replay::run(&options),
+        Command::Enet(command) => enet::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Decode(options) => decode::run(&options),
     };
     outcome.unwrap_or_else(|failure| {

@@ -221,6 +221,35 @@ fn a_server_says_things_to_everybody() {
 }
 
 #[test]
+fn enet_is_spoken_in_all_of_its_modes_and_ways_of_compression() {
+    for options in [
+        &["--compress", "none"][..],
+        &["--compress", "range", "--godot", "4"],
+        &["--compress", "zstd", "--checksum", "--godot", "3"],
+    ] {
+        let mut server = Running::new(&[&["enet", "serve", "127.0.0.1:0"], options].concat());
+        let address = server.expect("* listening on ").rsplit(' ').next().unwrap().to_owned();
+        let mut client = Running::new(&[&["enet", "connect", &address], options].concat());
+        client.expect("connected: ");
+        server.expect("* 0.1 connected: 127.0.0.1:");
+        client.type_lines("hello hello hello hello hello\n");
+        let said = server.expect("hello");
+        assert_eq!(said, "0.1, channel 0, reliable: hello hello hello hello hello");
+        client.type_lines("/u quick\n");
+        assert_eq!(server.expect("quick"), "0.1, channel 0, unreliable: quick");
+        client.type_lines("/c 5\n/o in order\n");
+        assert_eq!(server.expect("order"), "0.1, channel 5, unreliable-ordered: in order");
+        server.type_lines("to all\n");
+        client.expect(", channel 0, reliable: to all");
+        client.type_lines("/c 0\nlast words");
+        drop(client.typing.take());
+        assert_eq!(client.wait(), Some(0), "{options:?}");
+        server.expect("reliable: last words");
+        server.expect("* 0.1 is gone: closed by the peer");
+    }
+}
+
+#[test]
 fn a_long_input_arrives_whole() {
     let (server, address) = Running::server(&[]);
     let mut client = Running::new(&["connect", &address]);

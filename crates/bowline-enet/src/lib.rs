@@ -3,6 +3,9 @@
 //!
 //! Thousands of games speak ENet, among them all that use Godot's high-level multiplayer. Their clients and
 //! servers cannot tell this host from the C library, but for what [`Hardening`] guards against.
+//!
+//! - [`for_enet_users`]: what stands for what in the C library;
+//! - [`for_godot_users`]: how to serve games made with Godot, or be a client among them.
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -42,6 +45,12 @@ mod sparse;
 mod statistics;
 mod storage;
 mod transmit;
+
+#[doc = include_str!("../ENET.md")]
+pub mod for_enet_users {}
+
+#[doc = include_str!("../GODOT.md")]
+pub mod for_godot_users {}
 
 pub use bowline_wire::enet::Throttle;
 pub use compression::{Compression, Uncompressed};

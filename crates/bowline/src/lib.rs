@@ -44,7 +44,7 @@
 //!                      │
 //!  edges         bowline-udp        bowline-sim        or your own loop
 //!                      └──── trait Machine ───┴──────────────┘
-//!  protocol                   bowline-native
+//!  protocols          bowline-enet   bowline-native
 //!                            │      │     │
 //!  mechanisms     bowline-crypto    │   bowline-transport
 //!                                   │     │
@@ -126,6 +126,7 @@
 //! |---|---|
 //! | `std` (default) | [`Driver`] and [`Clock`] over `std::net::UdpSocket`, [`seed()`], a faster CRC; implies `alloc` |
 //! | `alloc` | [`Heap`] |
+//! | `enet` | the module `enet`: hosts that speak ENet 1.3, and Godot's way of using it |
 //! | `defmt`, `log` | logging; neither changes what anything does |
 //!
 //! With none of them the crate is `no_std`, does not allocate and cannot panic in a release build.
@@ -144,6 +145,8 @@ pub use bowline_core::{
     Outcome, Outgoing, PeerId, Received, RefuseReason, SendError, Tag, Transmit,
 };
 pub use bowline_crypto::{KeyedMac, SipHash};
+#[cfg(feature = "enet")]
+pub use bowline_enet as enet;
 pub use bowline_native::{
     Accept, Answer, BanError, Broadcast, Class, ClassError, Config, ConfigError, ConnectError,
     Endpoint, EndpointStatistics, Fixed, INFO_LEN_MAX, InUse, IncompleteLimits, Integrity,

@@ -8,15 +8,15 @@ const AHEAD_MAX: usize = 64;
 
 /// The standard input.
 #[derive(Debug)]
-pub(super) struct Keyboard {
+pub(crate) struct Keyboard {
     lines: Receiver<Vec<u8>>,
     /// Whether there is nothing more to come.
-    pub(super) is_over: bool,
+    pub(crate) is_over: bool,
 }
 
 impl Keyboard {
     /// Begins to read.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (sender, lines) = sync_channel(AHEAD_MAX);
         std::thread::spawn(move || {
             let mut input = io::stdin().lock();
@@ -30,7 +30,7 @@ impl Keyboard {
     }
 
     /// The next line, if one was typed.
-    pub(super) fn poll_line(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn poll_line(&mut self) -> Option<Vec<u8>> {
         match self.lines.try_recv() {
             Ok(line) => Some(line),
             Err(TryRecvError::Empty) => None,

@@ -4,15 +4,15 @@ use bowline::{ChannelId, Mode};
 
 /// What somebody wants to say.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Line {
-    pub(super) channel: ChannelId,
-    pub(super) mode: Mode,
-    pub(super) text: Vec<u8>,
+pub(crate) struct Line {
+    pub(crate) channel: ChannelId,
+    pub(crate) mode: Mode,
+    pub(crate) text: Vec<u8>,
 }
 
 /// What a typed line turned out to be.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Typed {
+pub(crate) enum Typed {
     Line(Line),
     /// A change of channel.
     Channel(ChannelId),
@@ -22,13 +22,13 @@ pub(super) enum Typed {
 
 /// What is typed on which channel.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Typist {
+pub(crate) struct Typist {
     channel: ChannelId,
 }
 
 impl Typist {
     /// Makes sense of a line, which has no line end any more.
-    pub(super) fn read(&mut self, line: &[u8]) -> Typed {
+    pub(crate) fn read(&mut self, line: &[u8]) -> Typed {
         let Some(command) = line.strip_prefix(b"/") else {
             return self.say(Mode::Reliable, line);
         };
@@ -61,11 +61,11 @@ impl Typist {
 }
 
 /// What commands there are.
-pub(super) const COMMANDS: &str = "commands: /u TEXT unreliable, /o TEXT unreliable-ordered, /r TEXT or just TEXT reliable, \
+pub(crate) const COMMANDS: &str = "commands: /u TEXT unreliable, /o TEXT unreliable-ordered, /r TEXT or just TEXT reliable, \
      /c N channel, // for a line that begins with /";
 
 /// Text from somebody else, without anything that a terminal would obey.
-pub(super) fn printable(bytes: &[u8]) -> String {
+pub(crate) fn printable(bytes: &[u8]) -> String {
     let mut text = String::new();
     for character in String::from_utf8_lossy(bytes).chars() {
         match character {

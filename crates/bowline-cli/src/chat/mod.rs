@@ -2,8 +2,8 @@
 
 mod connect;
 mod counters;
-mod keyboard;
-mod line;
+pub(crate) mod keyboard;
+pub(crate) mod line;
 mod options;
 mod serve;
 
@@ -22,12 +22,12 @@ pub(crate) use options::{ConnectOptions, ServeOptions};
 pub(crate) use serve::serve;
 
 /// How long what was typed may wait to be looked at.
-const TYPED_WAIT: core::time::Duration = core::time::Duration::from_millis(20);
+pub(crate) const TYPED_WAIT: core::time::Duration = core::time::Duration::from_millis(20);
 /// How long the others have to hear that this side closes.
-const CLOSE_MAX: Duration = Duration::from_secs(3);
+pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(3);
 
 /// The addresses that somebody may have meant.
-fn resolve(address: &str) -> Result<Vec<SocketAddr>, Failure> {
+pub(crate) fn resolve(address: &str) -> Result<Vec<SocketAddr>, Failure> {
     let example = "give HOST:PORT, such as 127.0.0.1:7777 or [::1]:7777";
     let found = address.to_socket_addrs().map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => format!("{address:?} is no address: {example}"),
@@ -37,7 +37,7 @@ fn resolve(address: &str) -> Result<Vec<SocketAddr>, Failure> {
 }
 
 /// Raised when the user, or the system, asks this process to end; at the second time, it just does.
-fn interruption() -> Result<Arc<AtomicBool>, Failure> {
+pub(crate) fn interruption() -> Result<Arc<AtomicBool>, Failure> {
     let raised = Arc::new(AtomicBool::new(false));
     let raise = Arc::clone(&raised);
     ctrlc::set_handler(move || {
@@ -48,7 +48,7 @@ fn interruption() -> Result<Arc<AtomicBool>, Failure> {
     Ok(raised)
 }
 
-fn print_message(from: PeerId, incoming: &Incoming<'_>) -> io::Result<()> {
+pub(crate) fn print_message(from: PeerId, incoming: &Incoming<'_>) -> io::Result<()> {
     let bytes = incoming.to_vec();
     let (channel, mode) = (incoming.channel().0, incoming.mode());
     let text = line::printable(&bytes);
@@ -56,6 +56,6 @@ fn print_message(from: PeerId, incoming: &Incoming<'_>) -> io::Result<()> {
 }
 
 /// Prints something that nobody said.
-fn print_note(text: &str) -> io::Result<()> {
+pub(crate) fn print_note(text: &str) -> io::Result<()> {
     writeln!(io::stdout(), "* {text}")
 }
