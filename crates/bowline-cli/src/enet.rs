@@ -218,7 +218,7 @@ impl Talk {
             if interrupted.load(Ordering::Relaxed) || is_said {
                 self.leave();
             }
-            if self.give_up_at.is_none() && !(self.peers.is_empty() && !self.is_server) {
+            if self.give_up_at.is_none() && (self.is_server || !self.peers.is_empty()) {
                 self.say_what_is_typed(&mut keyboard)?;
             }
             let is_late = self.give_up_at.is_some_and(|at| at <= self.driver.now());
