@@ -266,7 +266,7 @@ impl Cell {
         let port = free_port()?;
         let loss = if self.is_lossy { LOSS } else { 0 };
         let needs_relay = self.is_lossy || matches!(self.kind, Kind::Compressed(_));
-        let relay = needs_relay.then(|| Relay::start(port, loss, number as u64));
+        let relay = needs_relay.then(|| Relay::start(port, loss, self.seed()));
         let relay = relay.transpose().map_err(|error| error.to_string())?;
         let towards = relay.as_ref().map_or(port, Relay::port);
         let (server, client) =
@@ -294,6 +294,8 @@ impl Cell {
             second: clients.get(1).map_or(&[], |second| &second.lines),
             is_lossy: self.is_lossy,
             tells_data: matches!(self.theirs, Program::C | Program::Bowline | Program::Godot4),
+            // When its only connection ends, Godot throws away what the script has not taken yet.
+            drops_unread: self.theirs.is_godot() && self.ours_serves,
             compressed: relay.as_ref().map_or([0; 2], Relay::compressed_counts),
         };
         // The second client is whichever program is the client.
@@ -308,6 +310,15 @@ impl Cell {
             let told = |name: &str, told: &Finished| format!("--- {name}\n{}", told.tail());
             let second = clients.get(1).map_or(String::new(), |second| told("second", second));
             format!("{why}\n{}{}{second}", told("ours", ours), told("theirs", theirs))
+        })
+    }
+
+    /// What the network loses is the same whoever is ours, and whatever else is run.
+    fn seed(&self) -> u64 {
+        let name = format!("{} {} {}", self.theirs.name(), self.ours_serves, self.kind);
+        // FNV-1a.
+        name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
         })
     }
 

@@ -16,7 +16,9 @@ use bowline_crypto::SipHash;
 use bowline_enet::{
     Checksum, Compression, Config, Flags, Hardening, Heap, Host, Limits, Release, Throttle, Timeout,
 };
+use bowline_wire::enet::CommandKind;
 
+use crate::explain::command_kinds;
 use crate::subject::{Datagram, Event, HostConfig, Op, PeerState, Subject};
 
 /// How many datagrams the C library takes in at most before it sends again.
@@ -33,7 +35,7 @@ const ZOMBIE: u32 = 9;
 pub struct Ours<C> {
     // `Subject::peer_state` looks only; the host wants to be borrowed for everything.
     host: std::cell::RefCell<Host<Heap, C>>,
-    created: u32,
+    config: HostConfig,
     /// The connections that the application knows of, by slot.
     ids: Vec<Option<PeerId>>,
     inbound: VecDeque<Datagram>,
@@ -81,7 +83,7 @@ impl<C: Compression> Ours<C> {
         let host = Host::compressed(settings, &SipHash, &[7; 32], Heap::new(limits), compression);
         Self {
             host: host.expect("a host can be made").into(),
-            created: config.created,
+            config: config.clone(),
             ids: vec![None; config.peers],
             inbound: VecDeque::new(),
             sent: Vec::new(),
@@ -91,7 +93,7 @@ impl<C: Compression> Ours<C> {
     }
 
     fn instant(&self, now: u32) -> Instant {
-        Instant::from_micros(u64::from(now.wrapping_sub(self.created)) * 1000)
+        Instant::from_micros(u64::from(now.wrapping_sub(self.config.created)) * 1000)
     }
 
     fn state(&self, slot: usize) -> u32 {
@@ -121,13 +123,20 @@ impl<C: Compression> Ours<C> {
                 break;
             }
             let before = self.states();
+            let kinds = match before.contains(&DISCONNECTING) {
+                true => command_kinds(&bytes, &self.config),
+                false => Vec::new(),
+            };
             let from = Received::from(SocketAddr::from(from));
             let now = self.instant(now);
             // What is dropped the C library does not mention, either.
             let _ = self.host.get_mut().handle_datagram(now, from, &mut bytes);
             let happened = before.iter().zip(self.states()).any(|(before, after)| {
                 (*before != CONNECTED && after == CONNECTED && *before != DISCONNECT_LATER)
-                    || (*before == DISCONNECTING && matches!(after, ZOMBIE | DISCONNECTED))
+                    // That their goodbye crossed ours waits in line; that they heard ours does not.
+                    || (*before == DISCONNECTING
+                        && matches!(after, ZOMBIE | DISCONNECTED)
+                        && !kinds.contains(&CommandKind::Disconnect))
             });
             if let Some(event) = self.told_at_once(happened) {
                 return Some(event);

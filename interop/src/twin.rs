@@ -2,6 +2,8 @@
 
 use std::net::SocketAddrV4;
 
+use bowline_wire::enet::NO_PEER;
+
 use crate::explain::{commands, explain};
 use crate::subject::{Datagram, Event, HostConfig, Op, PeerState, Subject};
 
@@ -117,8 +119,8 @@ impl Subject for Twin {
             let ours = subject.take_sent();
             let (mut ours, mut theirs) = (ours, theirs.clone());
             // Connections know nothing of each other's datagrams.
-            ours.sort_by_key(connection);
-            theirs.sort_by_key(connection);
+            ours.sort_by_cached_key(connection);
+            theirs.sort_by_cached_key(connection);
             let len = ours.len().max(theirs.len());
             if let Some(at) = (0..len).find(|at| self.differs(ours.get(*at), theirs.get(*at))) {
                 let [ours, theirs] = [&ours, &theirs].map(|sent| shown(sent.get(at), &self.config));
@@ -144,10 +146,12 @@ fn shown(datagram: Option<&Datagram>, config: &HostConfig) -> String {
     )
 }
 
-/// Where a datagram goes to, to which of the peers there, and in which session.
-fn connection((to, bytes): &Datagram) -> (SocketAddrV4, u16) {
+/// Where a datagram goes to, to which of the peers there, and in which session. While that is not known, what is in
+/// it may tell.
+fn connection((to, bytes): &Datagram) -> (SocketAddrV4, u16, Vec<u8>) {
     let word = bytes.first_chunk().map_or(0, |word| u16::from_be_bytes(*word));
-    (*to, word & 0x3fff)
+    let content = if word & NO_PEER == NO_PEER { bytes.clone() } else { Vec::new() };
+    (*to, word & 0x3fff, content)
 }
 
 /// DISCONNECT that asks for no acknowledgement, and its length.

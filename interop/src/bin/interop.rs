@@ -83,8 +83,9 @@ fn run(request: &Request) -> ExitCode {
     }
     let cells: Vec<_> = cells(ours, request.is_short)
         .into_iter()
-        .filter(|cell| here.contains(&cell.ours) && here.contains(&cell.theirs))
-        .filter(|cell| cell.to_string().contains(&request.only))
+        .enumerate()
+        .filter(|(_, cell)| here.contains(&cell.ours) && here.contains(&cell.theirs))
+        .filter(|(_, cell)| cell.to_string().contains(&request.only))
         .collect();
     let failures = all(&cells, &places, request.jobs);
     // Scripts only; nobody misses them, nor minds them.
@@ -94,16 +95,16 @@ fn run(request: &Request) -> ExitCode {
 }
 
 /// Runs all cells, some at a time; how many failed.
-fn all(cells: &[Cell], places: &Places, jobs: usize) -> usize {
+fn all(cells: &[(usize, Cell)], places: &Places, jobs: usize) -> usize {
     let (next, failures, print) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(()));
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
                 loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(cell) = cells.get(number) else { return };
+                    let next = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((number, cell)) = cells.get(next) else { return };
                     let began = Instant::now();
-                    let outcome = cell.run(places, number);
+                    let outcome = cell.run(places, *number);
                     let took = began.elapsed().as_secs_f64();
                     let _only_one = print.lock();
                     match outcome {
