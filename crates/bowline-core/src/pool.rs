@@ -84,6 +84,20 @@ impl<'m> Pool<'m> {
             .saturating_sub(self.control.ledger.in_use() as usize)
     }
 
+    /// Whether the owner of `quota` could take `count` blocks now.
+    #[inline]
+    pub fn can_take(&self, quota: &Quota, count: u32) -> bool {
+        self.has(count as usize) && self.control.ledger.can_take(quota, count)
+    }
+
+    /// Whether `count` blocks could be taken before the owner of the memory has to lend more of it.
+    #[inline]
+    pub fn has(&self, count: usize) -> bool {
+        // As `vacant() >= count`, without a division.
+        let blocks = (self.control.ledger.in_use() as usize).saturating_add(count);
+        count == 0 || blocks.saturating_mul(self.control.stride as usize) <= self.bytes.len()
+    }
+
     /// How many blocks the owner of `quota` could take now.
     pub fn available(&self, quota: &Quota) -> usize {
         self.vacant().min(self.control.ledger.available(quota) as usize)
@@ -116,13 +130,19 @@ impl<'m> Pool<'m> {
 
     /// Takes a block with unspecified contents and no successor.
     pub fn take(&mut self, quota: &mut Quota) -> Option<BlockId> {
+        self.take_bytes(quota).map(|(block, _)| block)
+    }
+
+    /// As [`Self::take`], with all the bytes of the block, to be written.
+    #[inline]
+    pub fn take_bytes(&mut self, quota: &mut Quota) -> Option<(BlockId, &mut [u8])> {
         let control = &mut *self.control;
         let recycled = control.free.is_some();
         let block = if recycled { control.free } else { Link::new(control.fresh) };
         let stride = control.stride as usize;
         let start = block.index().checked_mul(stride)?;
         let whole = self.bytes.get_mut(start..start.checked_add(stride)?)?;
-        let link = whole.first_chunk_mut::<LINK_LEN>()?;
+        let (link, bytes) = whole.split_first_chunk_mut::<LINK_LEN>()?;
         if !control.ledger.take(quota, 1) {
             return None;
         }
@@ -132,7 +152,7 @@ impl<'m> Pool<'m> {
             control.fresh += 1;
         }
         *link = (Link::NONE.index() as u32).to_le_bytes();
-        Some(block)
+        Some((block, bytes))
     }
 
     /// Gives one block back.
@@ -146,15 +166,26 @@ impl<'m> Pool<'m> {
 
     /// Gives back `first` and all blocks after it.
     pub fn give_chain(&mut self, quota: &mut Quota, first: BlockId) {
-        let mut at = first;
+        let (mut at, mut count) = (first, 0);
         while let Some(block) = at.some() {
-            at = self.next(block);
-            self.give(quota, block);
+            let start = block.index().wrapping_mul(self.control.stride as usize);
+            let bytes = self.bytes.get_mut(start..);
+            let link = bytes.and_then(|bytes| bytes.first_chunk_mut::<LINK_LEN>());
+            debug_assert!(link.is_some(), "dangling block");
+            let Some(link) = link else { break };
+            at = Link::new(u32::from_le_bytes(*link));
+            *link = (self.control.free.index() as u32).to_le_bytes();
+            self.control.free = block;
+            count += 1;
         }
+        self.control.ledger.give(quota, count);
     }
 
     /// Takes a chain of `count` blocks, all or nothing.
     pub fn take_chain(&mut self, quota: &mut Quota, count: usize) -> Option<BlockId> {
+        if count == 1 {
+            return self.take(quota);
+        }
         if count > self.available(quota) {
             return None;
         }

@@ -117,9 +117,20 @@ impl Ledger {
         self.promised = self.promised.saturating_sub(unfilled - quota.unfilled());
     }
 
+    /// Whether the owner of `quota` could take `count` now.
+    #[inline]
+    pub const fn can_take(&self, quota: &Quota, count: u32) -> bool {
+        match count.checked_sub(quota.unfilled()) {
+            // What was promised to him needs no counting.
+            None | Some(0) => true,
+            Some(more) => more <= self.common(),
+        }
+    }
+
     /// Counts `count` as taken by the owner of `quota`, if that is allowed.
+    #[inline]
     pub fn take(&mut self, quota: &mut Quota, count: u32) -> bool {
-        if count > self.available(quota) {
+        if !self.can_take(quota, count) {
             return false;
         }
         let from_promise = quota.unfilled().min(count);

@@ -132,24 +132,32 @@ impl<'m, T: Slot> Slots<'m, T> {
         self.vacant().min(self.control.ledger.available(quota) as usize)
     }
 
+    /// Whether the owner of `quota` could take `count` records now.
+    #[inline]
+    pub fn can_take(&self, quota: &Quota, count: u32) -> bool {
+        count as usize <= self.vacant() && self.control.ledger.can_take(quota, count)
+    }
+
     /// Takes a record in its vacant state.
     pub fn take(&mut self, quota: &mut Quota) -> Option<Link> {
-        let link = if let Some(link) = self.control.free.some() {
-            link
-        } else {
-            let fresh = Link(self.control.fresh);
-            self.items.get(fresh.index())?;
-            fresh
-        };
+        self.insert(quota, T::VACANT)
+    }
+
+    /// Takes a record and fills it with `record`.
+    #[inline]
+    pub fn insert(&mut self, quota: &mut Quota, record: T) -> Option<Link> {
+        let recycled = self.control.free.is_some();
+        let link = if recycled { self.control.free } else { Link(self.control.fresh) };
+        let item = self.items.get_mut(link.index())?;
         if !self.control.ledger.take(quota, 1) {
             return None;
         }
-        if link == self.control.free {
-            self.control.free = self[link].next();
+        if recycled {
+            self.control.free = item.next();
         } else {
             self.control.fresh += 1;
         }
-        self[link] = T::VACANT;
+        *item = record;
         Some(link)
     }
 
@@ -177,6 +185,15 @@ impl<'m, T: Slot> Slots<'m, T> {
         self[link].set_next(free);
         self.control.free = link;
         self.control.ledger.give(quota, 1);
+    }
+
+    /// Gives back the `count` records from `first` to `last`, of which each is chained to the next.
+    #[inline]
+    pub fn give_run(&mut self, quota: &mut Quota, first: Link, last: Link, count: u32) {
+        let free = self.control.free;
+        self[last].set_next(free);
+        self.control.free = first;
+        self.control.ledger.give(quota, count);
     }
 
     /// Gives back `first` and all records after it.
