@@ -49,6 +49,41 @@ impl CommandHead {
         Self { acknowledge: false, unsequenced: true, channel, sequence }
     }
 
+    /// An ACKNOWLEDGE of what has this head's sequence number, in bytes.
+    #[inline]
+    pub const fn acknowledge_bytes(self, received_sent_time: u16) -> [u8; 8] {
+        self.numbered(CommandKind::Acknowledge, self.sequence, received_sent_time)
+    }
+
+    /// A SEND_RELIABLE up to its payload of `len` bytes.
+    #[inline]
+    pub const fn reliable_bytes(self, len: u16) -> [u8; 6] {
+        let [h0, h1, h2, h3] = self.to_wire(CommandKind::SendReliable);
+        let [l0, l1] = len.to_be_bytes();
+        [h0, h1, h2, h3, l0, l1]
+    }
+
+    /// A SEND_UNRELIABLE of this unreliable sequence number up to its payload of `len` bytes.
+    #[inline]
+    pub const fn unreliable_bytes(self, unreliable_sequence: u16, len: u16) -> [u8; 8] {
+        self.numbered(CommandKind::SendUnreliable, unreliable_sequence, len)
+    }
+
+    /// A SEND_UNSEQUENCED of this group up to its payload of `len` bytes.
+    #[inline]
+    pub const fn unsequenced_bytes(self, group: u16, len: u16) -> [u8; 8] {
+        self.numbered(CommandKind::SendUnsequenced, group, len)
+    }
+
+    /// A head with two numbers behind it.
+    #[inline]
+    const fn numbered(self, kind: CommandKind, a: u16, b: u16) -> [u8; 8] {
+        let [h0, h1, h2, h3] = self.to_wire(kind);
+        let [a0, a1] = a.to_be_bytes();
+        let [b0, b1] = b.to_be_bytes();
+        [h0, h1, h2, h3, a0, a1, b0, b1]
+    }
+
     /// The first four bytes of a command.
     #[inline]
     const fn to_wire(self, kind: CommandKind) -> [u8; 4] {
@@ -318,17 +353,16 @@ impl<'a> Command<'a> {
         let [h0, h1, h2, h3] = head.to_wire(self.kind());
         let [l0, l1] = payload_len.to_be_bytes();
         match *self {
-            Self::Acknowledge { received_sequence, received_sent_time } => {
-                let [s0, s1] = received_sequence.to_be_bytes();
-                let [t0, t1] = received_sent_time.to_be_bytes();
-                w.array([h0, h1, h2, h3, s0, s1, t0, t1])
+            Self::Acknowledge { received_sequence: received, received_sent_time: sent } => {
+                w.array(head.numbered(CommandKind::Acknowledge, received, sent))
             }
             Self::Ping => w.array([h0, h1, h2, h3]),
-            Self::SendReliable { .. } => w.array([h0, h1, h2, h3, l0, l1]),
-            Self::SendUnreliable { unreliable_sequence: number, .. }
-            | Self::SendUnsequenced { group: number, .. } => {
-                let [n0, n1] = number.to_be_bytes();
-                w.array([h0, h1, h2, h3, n0, n1, l0, l1])
+            Self::SendReliable { .. } => w.array(head.reliable_bytes(payload_len)),
+            Self::SendUnreliable { unreliable_sequence, .. } => {
+                w.array(head.unreliable_bytes(unreliable_sequence, payload_len))
+            }
+            Self::SendUnsequenced { group, .. } => {
+                w.array(head.unsequenced_bytes(group, payload_len))
             }
             Self::SendFragment(fragment) | Self::SendUnreliableFragment(fragment) => {
                 let [s0, s1] = fragment.start_sequence.to_be_bytes();
