@@ -164,11 +164,15 @@ impl Peer {
     /// Takes an acknowledged command out.
     fn remove_acknowledged(&mut self, memory: &mut Memory<'_>, found: Found) -> CommandKind {
         let Found { link, list } = found;
-        let queued = memory.commands[link];
+        let queued = &memory.commands[link];
+        let kind = queued.kind;
         if queued.channel < self.channel_count
-            && let Ok(channel) = self.channel(memory, queued.channel)
+            && let Some(channel) = self.open(memory, queued.channel)
         {
             memory.channels[channel].count_acknowledged(queued.sequence);
+        }
+        if list == Where::Sent && queued.is_data() {
+            self.in_transit = self.in_transit.saturating_sub(queued.payload.into());
         }
         let of: &mut List = match list {
             Where::Sent => &mut self.sent,
@@ -176,12 +180,9 @@ impl Peer {
             Where::Data => &mut self.data,
         };
         of.remove(&mut memory.commands, link);
-        if list == Where::Sent && queued.is_data() {
-            self.in_transit = self.in_transit.saturating_sub(queued.payload.into());
-        }
         self.give_command(memory, link);
         self.time_first(memory);
-        queued.kind
+        kind
     }
 
     /// Takes the command of this kind out of those in flight, without a round trip time.

@@ -1,6 +1,7 @@
 //! Packets on their way in: whole ones and such as are put together, until the application reads them.
 
 use bowline_core::{BlockId, Link, Pool, Quota, Slot};
+use bowline_wire::Writer;
 
 use crate::flags::Flags;
 use crate::list::Node;
@@ -9,8 +10,8 @@ use crate::sparse::Sparse;
 /// One packet that has arrived, or has begun to.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
-    next: Link,
-    previous: Link,
+    pub(crate) next: Link,
+    pub(crate) previous: Link,
     pub(crate) flags: Flags,
     pub(crate) channel: u8,
     /// The reliable sequence number of its (first) command.
@@ -20,15 +21,15 @@ pub struct Arrival {
     /// Length, in bytes.
     pub(crate) len: u32,
     /// Where its bytes begin, if all are there.
-    bytes: BlockId,
+    pub(crate) bytes: BlockId,
     /// How many fragments it has; 0 if it came in one piece.
     pub(crate) count: u32,
     /// How many of them have not arrived.
-    missing: u32,
+    pub(crate) missing: u32,
     /// The bytes that have arrived of one that is put together.
-    parts: Sparse,
+    pub(crate) parts: Sparse,
     /// One bit for each fragment that has arrived.
-    arrived: Sparse,
+    pub(crate) arrived: Sparse,
 }
 
 impl Slot for Arrival {
@@ -91,6 +92,12 @@ impl Arrival {
     /// Takes in a packet of one piece; false if memory is short.
     pub(crate) fn fill(&mut self, pool: &mut Pool<'_>, quota: &mut Quota, bytes: &[u8]) -> bool {
         if bytes.is_empty() {
+            return true;
+        }
+        if bytes.len() <= pool.block_len() {
+            let Some((block, room)) = pool.take_bytes(quota) else { return false };
+            self.bytes = block;
+            let _ = Writer::new(room).bytes(bytes);
             return true;
         }
         let Some(chain) = pool.take_chain(quota, pool.blocks_for(bytes.len())) else {

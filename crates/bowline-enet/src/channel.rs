@@ -72,10 +72,22 @@ impl Channel {
         !matches!(windows_ahead(sequence, self.incoming_reliable), 7 | 8)
     }
 
+    /// A reliable command is queued.
+    pub(crate) const fn number_reliable(&mut self, sequence: u16) {
+        self.outgoing_reliable = sequence;
+        self.outgoing_unreliable = 0;
+    }
+
+    /// Whether a command of this number is the first of a window.
+    #[inline]
+    pub(crate) const fn begins_window(sequence: u16) -> bool {
+        sequence.is_multiple_of(RELIABLE_WINDOW_SIZE)
+    }
+
     /// Whether a command of this number must wait until older ones are acknowledged: it is the first of a window,
     /// and the one before is full or some ahead are not clear.
     pub(crate) fn is_window_shut(&self, sequence: u16) -> bool {
-        if !sequence.is_multiple_of(RELIABLE_WINDOW_SIZE) {
+        if !Self::begins_window(sequence) {
             return false;
         }
         let window = sequence / RELIABLE_WINDOW_SIZE;

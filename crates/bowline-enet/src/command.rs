@@ -8,8 +8,8 @@ use crate::list::Node;
 /// One command. Its bytes lie in the pool as they will be on the wire.
 #[derive(Clone, Copy, Debug)]
 pub struct Queued {
-    next: Link,
-    previous: Link,
+    pub(crate) next: Link,
+    pub(crate) previous: Link,
     /// Where its bytes begin.
     pub(crate) bytes: BlockId,
     /// How many there are: at most an MTU.
@@ -96,8 +96,8 @@ impl Queued {
 /// An acknowledgement that has not been sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Acknowledgement {
-    next: Link,
-    previous: Link,
+    pub(crate) next: Link,
+    pub(crate) previous: Link,
     pub(crate) sequence: u16,
     pub(crate) sent_time: u16,
     pub(crate) channel: u8,

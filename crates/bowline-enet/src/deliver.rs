@@ -1,11 +1,13 @@
 //! Packets that arrive: which are taken, what they wait for, and in which order the application gets them.
 
-use bowline_core::{DropReason, Link};
+use bowline_core::{DropReason, Link, Slot};
 use bowline_wire::enet::{
     Command, CommandHead, Fragment, MAX_FRAGMENTS, UNSEQUENCED_WINDOW_SIZE,
     UNSEQUENCED_WINDOWS_FREE,
 };
 
+use crate::arrival::Arrival;
+use crate::channel::Channel;
 use crate::config::{Config, Release};
 use crate::flags::Flags;
 use crate::list::{List, Node};
@@ -28,7 +30,20 @@ struct Newcomer<'a> {
     count: u32,
 }
 
+impl Channel {
+    /// Whether a packet's turn is now, nothing of its sort being there that waits.
+    #[inline]
+    fn is_next(&self, new: &Newcomer<'_>) -> bool {
+        match new.flags {
+            Flags::RELIABLE => new.reliable == self.incoming_reliable.wrapping_add(1),
+            flags if flags.contains(Flags::UNSEQUENCED) => true,
+            _ => new.reliable == self.incoming_reliable,
+        }
+    }
+}
+
 impl Peer {
+    #[inline]
     pub(crate) fn take_packet(
         &mut self,
         memory: &mut Memory<'_>,
@@ -91,44 +106,61 @@ impl Peer {
         if !is_unsequenced && !channel.takes(new.reliable) {
             return Ok(None);
         }
-        let after = match new.flags {
-            _ if is_unsequenced => Link::NONE,
-            Flags::RELIABLE if new.reliable == channel.incoming_reliable => return Ok(None),
-            Flags::RELIABLE => match self.place(memory, &new, steps)? {
-                Place::Taken(_) => return Ok(None),
-                Place::After(after) => after,
-            },
-            _ if new.reliable == channel.incoming_reliable
-                && new.unreliable <= channel.incoming_unreliable =>
-            {
-                return Ok(None);
+        let is_reliable = new.flags.contains(Flags::RELIABLE);
+        let list = if is_reliable { &channel.reliable } else { &channel.unreliable };
+        let is_next = list.is_empty() && new.count == 0 && channel.is_next(&new);
+        let is_past = match is_reliable {
+            true => new.reliable == channel.incoming_reliable,
+            false => {
+                !is_unsequenced
+                    && new.reliable == channel.incoming_reliable
+                    && new.unreliable <= channel.incoming_unreliable
             }
-            _ => match self.place(memory, &new, steps)? {
+        };
+        if is_past {
+            return Ok(None);
+        }
+        let after = if is_unsequenced || is_next {
+            Link::NONE
+        } else {
+            match self.place(memory, &new, steps)? {
                 Place::Taken(_) => return Ok(None),
                 Place::After(after) => after,
-            },
+            }
         };
         if self.waiting >= config.waiting_max
             || self.quotas.arrivals.held() >= config.hardening.arrivals_max
         {
             return Err(DropReason::Full);
         }
-        let link = memory.arrivals.take(&mut self.quotas.arrivals).ok_or(DropReason::Full)?;
-        let arrival = &mut memory.arrivals[link];
-        arrival.flags = new.flags;
-        arrival.channel = new.channel;
-        arrival.reliable = new.reliable;
-        arrival.unreliable = new.unreliable;
-        arrival.len = new.len;
+        let mut arrival = Arrival {
+            flags: new.flags,
+            channel: new.channel,
+            reliable: new.reliable,
+            unreliable: new.unreliable,
+            len: new.len,
+            ..Arrival::VACANT
+        };
         if new.count > 0 {
             arrival.begin(new.count);
-        } else if !arrival.fill(&mut memory.pool, &mut self.quotas.blocks, new.bytes) {
-            memory.arrivals.give(&mut self.quotas.arrivals, link);
+        } else if !memory.arrivals.can_take(&self.quotas.arrivals, 1)
+            || !arrival.fill(&mut memory.pool, &mut self.quotas.blocks, new.bytes)
+        {
             return Err(DropReason::Full);
         }
+        let quota = &mut self.quotas.arrivals;
+        if is_next {
+            // Nothing has to be looked for: it is delivered without having waited.
+            let link = self.delivered.push_new(&mut memory.arrivals, quota, arrival);
+            let link = link.ok_or(DropReason::Full)?;
+            self.waiting = self.waiting.saturating_add(new.len);
+            self.pass(memory, &new, link);
+            return Ok(Some(link));
+        }
+        let link = memory.arrivals.insert(quota, arrival).ok_or(DropReason::Full)?;
         self.waiting = self.waiting.saturating_add(new.len);
         let channel = &mut memory.channels[new.link];
-        if new.flags.contains(Flags::RELIABLE) {
+        if is_reliable {
             channel.reliable.insert_after(&mut memory.arrivals, after, link);
             channel.reliable_finger = link;
             self.walk_reliable(memory, new.link, link);
@@ -138,6 +170,21 @@ impl Peer {
             self.walk_unreliable(memory, new.link, link);
         }
         Ok(Some(link))
+    }
+
+    /// A packet that was next is delivered: the channel goes on behind it.
+    #[inline]
+    fn pass(&mut self, memory: &mut Memory<'_>, new: &Newcomer<'_>, link: Link) {
+        let channel = &mut memory.channels[new.link];
+        if new.flags.contains(Flags::RELIABLE) {
+            channel.incoming_reliable = new.reliable;
+            channel.incoming_unreliable = 0;
+            if !channel.unreliable.is_empty() {
+                self.walk_unreliable(memory, new.link, link);
+            }
+        } else if !new.flags.contains(Flags::UNSEQUENCED) {
+            channel.incoming_unreliable = new.unreliable;
+        }
     }
 
     /// Where among those that wait a packet belongs: entries near the last one that was put in are looked at first.
@@ -170,7 +217,7 @@ impl Peer {
         {
             // Forward from there to the last one that is not behind.
             at = finger;
-            while let Some(next) = bowline_core::Slot::next(&memory.arrivals[at]).some() {
+            while let Some(next) = Slot::next(&memory.arrivals[at]).some() {
                 if key_of(at) > wanted || key_of(next) > wanted {
                     break;
                 }
@@ -314,7 +361,7 @@ impl Peer {
         while let Some(link) = at.some() {
             let numbers = &mut memory.channels[channel];
             let arrival = &memory.arrivals[link];
-            let next = bowline_core::Slot::next(arrival);
+            let next = Slot::next(arrival);
             if arrival.is_unsequenced() {
                 at = next;
                 continue;
@@ -356,7 +403,7 @@ impl Peer {
         while let Some(link) = at.some()
             && at != end
         {
-            at = bowline_core::Slot::next(&memory.arrivals[link]);
+            at = Slot::next(&memory.arrivals[link]);
             self.take_out(memory, channel, link);
             self.delivered.push(&mut memory.arrivals, link);
         }
@@ -368,7 +415,7 @@ impl Peer {
         while let Some(link) = at.some()
             && at != cut
         {
-            at = bowline_core::Slot::next(&memory.arrivals[link]);
+            at = Slot::next(&memory.arrivals[link]);
             if link != keep {
                 self.take_out(memory, channel, link);
                 self.give_arrival(memory, link);

@@ -10,7 +10,7 @@ use crate::compression::Compression;
 use crate::flags::Flags;
 use crate::host::{Host, Work};
 use crate::peer::{End, News, State};
-use crate::storage::Storage;
+use crate::storage::{Memory, Storage};
 
 /// A received packet, with ENet's flags.
 #[derive(Clone, Copy, Debug)]
@@ -29,25 +29,25 @@ impl<S: Storage, C: Compression> Host<S, C> {
     ///
     /// Its memory is given back with the next call for the same peer, so call until `None`.
     pub fn receive_packet(&mut self, from: PeerId) -> Option<Packet<'_>> {
-        let mut work = self.work();
-        let slot = work.parts.find(from)?;
-        let peer = work.parts.peers.get_mut(slot)?;
+        let parts = self.storage.parts();
+        let (mut memory, slot) = (parts.memory, from.slot());
+        let peer = parts.peers.get_mut(slot).filter(|peer| peer.is(from))?;
         if peer.reading.is_some() {
-            peer.finish_reading(&mut work.parts.memory);
-            work.shared.freed = true;
+            peer.finish_reading(&mut memory);
+            self.shared.freed = true;
         }
         if peer.state != State::Connected {
             return None;
         }
-        let link = peer.delivered.pop(&mut work.parts.memory.arrivals)?;
+        let link = peer.delivered.pop(&mut memory.arrivals)?;
         peer.reading = link;
-        let arrival = work.parts.memory.arrivals[link];
-        peer.waiting = peer.waiting.saturating_sub(arrival.len);
-        if !peer.delivered.is_empty() {
+        peer.waiting = peer.waiting.saturating_sub(memory.arrivals[link].len);
+        if !peer.delivered.is_empty() && !peer.news.is_queued {
             // Whoever reads one packet at a time is told of the next after all others had their turn.
-            work.push_news(slot);
+            self.work().push_news(slot);
         }
-        let pool = work.parts.memory.pool;
+        let Memory { arrivals, pool, .. } = self.storage.parts().memory;
+        let arrival = &arrivals[link];
         Some(Packet {
             channel: ChannelId(arrival.channel),
             flags: arrival.flags,

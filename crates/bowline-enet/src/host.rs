@@ -239,8 +239,7 @@ impl Parts<'_> {
     /// The slot of a connection that is there.
     pub(crate) fn find(&self, id: PeerId) -> Option<usize> {
         let peer = self.peers.get(id.slot())?;
-        let is_here = peer.generation == id.generation() && peer.state != State::Disconnected;
-        is_here.then(|| id.slot())
+        peer.is(id).then(|| id.slot())
     }
 
     /// The peer of this slot with what all share; None beyond the last slot.

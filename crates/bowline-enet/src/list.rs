@@ -36,6 +36,25 @@ impl List {
         self.last = link;
     }
 
+    /// Takes a record, makes it `node` and puts it last; None if there is none to take.
+    #[inline]
+    pub(crate) fn push_new<T: Node>(
+        &mut self,
+        slots: &mut Slots<'_, T>,
+        quota: &mut Quota,
+        mut node: T,
+    ) -> Option<Link> {
+        node.set_previous(self.last);
+        node.set_next(Link::NONE);
+        let link = slots.insert(quota, node)?;
+        match self.last.some() {
+            Some(last) => slots[last].set_next(link),
+            None => self.first = link,
+        }
+        self.last = link;
+        Some(link)
+    }
+
     /// Puts `link` behind `after`, or first if that is nothing.
     pub(crate) fn insert_after<T: Node>(
         &mut self,
@@ -74,6 +93,19 @@ impl List {
         }
     }
 
+    /// Takes `link` out, which is in this list, and puts it last in another.
+    #[inline]
+    pub(crate) fn hand_over<T: Node>(
+        &mut self,
+        slots: &mut Slots<'_, T>,
+        link: Link,
+        to: &mut Self,
+    ) {
+        self.remove(slots, link);
+        to.push(slots, link);
+    }
+
+    #[inline]
     pub(crate) fn pop<T: Node>(&mut self, slots: &mut Slots<'_, T>) -> Option<Link> {
         let first = self.first.some()?;
         self.remove(slots, first);

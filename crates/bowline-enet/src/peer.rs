@@ -1,6 +1,6 @@
 //! One slot of a host: a connection, or none.
 
-use bowline_core::{Address, Link, Quota};
+use bowline_core::{Address, Link, PeerId, Quota};
 use bowline_wire::enet::{NO_PEER, NO_SESSION, Throttle, Time, WINDOW_MAX};
 
 use crate::list::List;
@@ -281,6 +281,12 @@ impl Peer {
             mtu,
             ..Self::VACANT
         };
+    }
+
+    /// Whether this is the connection that `id` stands for, and it is there.
+    #[inline]
+    pub(crate) const fn is(&self, id: PeerId) -> bool {
+        self.generation == id.generation() && !matches!(self.state, State::Disconnected)
     }
 
     /// Whether packets go to and fro, or did until the application wanted to leave.

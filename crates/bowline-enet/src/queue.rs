@@ -1,9 +1,10 @@
 //! Queueing commands and acknowledgements: what they are numbered, and in which order they go.
 
-use bowline_core::{Link, Pool};
+use bowline_core::{BlockId, Link, Pool, Quota, Slot};
 use bowline_wire::Writer;
 use bowline_wire::enet::{CONNECTION_CHANNEL, Command, CommandHead, CommandKind};
 
+use crate::command::{Acknowledgement, Queued};
 use crate::host::Shared;
 use crate::peer::Peer;
 use crate::storage::Memory;
@@ -18,27 +19,26 @@ const ACKNOWLEDGE_LEN: u32 = 8;
 pub(crate) struct Full;
 
 impl Peer {
+    /// The channel of this number, if it was used before.
+    #[inline]
+    pub(crate) fn open(&self, memory: &Memory<'_>, number: u8) -> Option<Link> {
+        let (bank, place) = (usize::from(number >> 4), usize::from(number & 15));
+        let bank = memory.banks.get(*self.banks.get(bank)?)?;
+        bank.channels.get(place)?.some()
+    }
+
     /// The channel of this number, made if it was not used yet.
     #[inline]
     pub(crate) fn channel(&mut self, memory: &mut Memory<'_>, number: u8) -> Result<Link, Full> {
-        let (bank, place) = (usize::from(number >> 4), usize::from(number & 15));
-        let link = self.banks.get(bank).copied().unwrap_or(Link::NONE);
-        if let Some(link) = link.some()
-            && let Some(channel) =
-                memory.banks[link].channels.get(place).and_then(|channel| channel.some())
-        {
-            return Ok(channel);
+        match self.open(memory, number) {
+            Some(channel) => Ok(channel),
+            None => self.open_channel(memory, number),
         }
-        self.open_channel(memory, bank, place)
     }
 
     #[cold]
-    fn open_channel(
-        &mut self,
-        memory: &mut Memory<'_>,
-        bank: usize,
-        place: usize,
-    ) -> Result<Link, Full> {
+    fn open_channel(&mut self, memory: &mut Memory<'_>, number: u8) -> Result<Link, Full> {
+        let (bank, place) = (usize::from(number >> 4), usize::from(number & 15));
         let slot = self.banks.get_mut(bank).ok_or(Full)?;
         if slot.is_none() {
             *slot = memory.banks.take(&mut self.quotas.banks).ok_or(Full)?;
@@ -58,102 +58,123 @@ impl Peer {
         acknowledge: bool,
         command: &Command<'_>,
     ) -> Result<(), Full> {
-        let link = memory.commands.take(&mut self.quotas.commands).ok_or(Full)?;
-        let len = command.wire_len();
-        let blocks = memory.pool.blocks_for(len);
-        let Some(bytes) = memory.pool.take_chain(&mut self.quotas.blocks, blocks) else {
-            memory.commands.give(&mut self.quotas.commands, link);
-            return Err(Full);
-        };
-        self.outgoing_sequence = self.outgoing_sequence.wrapping_add(1);
+        let sequence = self.outgoing_sequence.wrapping_add(1);
         let head = CommandHead {
             acknowledge,
             unsequenced: !acknowledge,
             channel: CONNECTION_CHANNEL,
-            sequence: self.outgoing_sequence,
+            sequence,
         };
         let mut fixed = [0; FIXED_MAX];
         let mut writer = Writer::new(&mut fixed);
         // The longest command has as many bytes as there are.
         let _ = command.emit(head, &mut writer);
-        crate::arrival::copy_in(&mut memory.pool, bytes, writer.written());
-        self.outgoing_total = self.outgoing_total.wrapping_add(len as u32);
-        let queued = &mut memory.commands[link];
-        queued.bytes = bytes;
-        queued.len = len as u16;
-        queued.kind = command.kind();
-        queued.acknowledge = acknowledge;
-        queued.channel = CONNECTION_CHANNEL;
-        queued.sequence = self.outgoing_sequence;
-        queued.stamp = shared.next_stamp();
-        self.control.push(&mut memory.commands, link);
+        let queued = Queued {
+            kind: command.kind(),
+            acknowledge,
+            channel: CONNECTION_CHANNEL,
+            sequence,
+            ..Queued::VACANT
+        };
+        let mut nothing = Pieces { rest: &[], at: 0 };
+        self.queue(memory, shared, queued, writer.written(), &mut nothing)?;
+        self.outgoing_sequence = sequence;
         Ok(())
     }
 
-    /// Queues one command of a packet: the whole, or a fragment. There must be memory for it.
-    pub(crate) fn queue_data(
+    /// Queues a packet that goes in one command of this kind.
+    #[inline]
+    pub(crate) fn queue_packet(
         &mut self,
         memory: &mut Memory<'_>,
         shared: &mut Shared,
         channel: Link,
-        packet: &Outbound<'_>,
+        queued: Queued,
         pieces: &mut Pieces<'_>,
     ) -> Result<(), Full> {
-        let fixed_len = packet.command.kind().fixed_len();
-        let payload = usize::from(packet.payload);
-        let link = memory.commands.take(&mut self.quotas.commands).ok_or(Full)?;
-        let blocks = memory.pool.blocks_for(fixed_len + payload);
-        let Some(bytes) = memory.pool.take_chain(&mut self.quotas.blocks, blocks) else {
-            memory.commands.give(&mut self.quotas.commands, link);
-            return Err(Full);
-        };
-        let numbers = &mut memory.channels[channel];
-        let acknowledge =
-            matches!(packet.command.kind(), CommandKind::SendReliable | CommandKind::SendFragment);
-        let unsequenced = packet.command.kind() == CommandKind::SendUnsequenced;
-        let mut command = packet.command;
-        let (sequence, unreliable) = if acknowledge {
-            numbers.outgoing_reliable = numbers.outgoing_reliable.wrapping_add(1);
-            numbers.outgoing_unreliable = 0;
-            (numbers.outgoing_reliable, 0)
-        } else if unsequenced {
-            self.outgoing_group = self.outgoing_group.wrapping_add(1);
-            (0, 0)
-        } else {
-            if packet.begins {
-                numbers.outgoing_unreliable = numbers.outgoing_unreliable.wrapping_add(1);
+        let numbers = &memory.channels[channel];
+        let (reliable, unreliable) = (numbers.outgoing_reliable, numbers.outgoing_unreliable);
+        let len = queued.payload;
+        match queued.kind {
+            CommandKind::SendReliable => {
+                let sequence = reliable.wrapping_add(1);
+                let queued = Queued { sequence, acknowledge: true, ..queued };
+                let head = CommandHead::acknowledged(queued.channel, sequence);
+                self.queue(memory, shared, queued, &head.reliable_bytes(len), pieces)?;
+                memory.channels[channel].number_reliable(sequence);
             }
-            (numbers.outgoing_reliable, numbers.outgoing_unreliable)
-        };
-        match &mut command {
-            Command::SendUnreliable { unreliable_sequence, .. } => {
-                *unreliable_sequence = unreliable
+            CommandKind::SendUnsequenced => {
+                let group = self.outgoing_group.wrapping_add(1);
+                let head = CommandHead::unsequenced(queued.channel, 0);
+                self.queue(memory, shared, queued, &head.unsequenced_bytes(group, len), pieces)?;
+                self.outgoing_group = group;
             }
-            Command::SendUnsequenced { group, .. } => *group = self.outgoing_group,
-            _ => {}
+            _ => {
+                let unreliable = unreliable.wrapping_add(1);
+                let queued = Queued { sequence: reliable, unreliable, ..queued };
+                let head = CommandHead::plain(queued.channel, reliable);
+                let head = head.unreliable_bytes(unreliable, len);
+                self.queue(memory, shared, queued, &head, pieces)?;
+                memory.channels[channel].outgoing_unreliable = unreliable;
+            }
         }
-        let head = CommandHead { acknowledge, unsequenced, channel: packet.channel, sequence };
-        let mut fixed = [0; 24];
+        Ok(())
+    }
+
+    /// Queues a fragment of a packet.
+    pub(crate) fn queue_fragment(
+        &mut self,
+        memory: &mut Memory<'_>,
+        shared: &mut Shared,
+        channel: Link,
+        queued: Queued,
+        command: &Command<'_>,
+        pieces: &mut Pieces<'_>,
+    ) -> Result<(), Full> {
+        let numbers = &memory.channels[channel];
+        let (reliable, unreliable) = (numbers.outgoing_reliable, numbers.outgoing_unreliable);
+        let acknowledge = command.kind() == CommandKind::SendFragment;
+        let (sequence, unreliable) = match acknowledge {
+            true => (reliable.wrapping_add(1), 0),
+            false => (reliable, unreliable.wrapping_add(queued.begins_packet.into())),
+        };
+        let queued = Queued { kind: command.kind(), acknowledge, sequence, unreliable, ..queued };
+        let head =
+            CommandHead { acknowledge, unsequenced: false, channel: queued.channel, sequence };
+        let mut fixed = [0; FIXED_MAX];
         let mut writer = Writer::new(&mut fixed);
-        let _ = command.emit_fixed(head, packet.payload, &mut writer);
-        let mut fill = Fill { block: bytes, at: 0 };
-        fill.write(&mut memory.pool, writer.written());
-        pieces.copy(payload, |piece| fill.write(&mut memory.pool, piece));
-        self.outgoing_total = self.outgoing_total.wrapping_add((fixed_len + payload) as u32);
-        self.queued = self.queued.saturating_add(payload as u32);
-        let queued = &mut memory.commands[link];
-        queued.bytes = bytes;
-        queued.len = (fixed_len + payload) as u16;
-        queued.payload = packet.payload;
-        queued.kind = command.kind();
-        queued.acknowledge = acknowledge;
-        queued.begins_packet = packet.begins;
-        queued.channel = packet.channel;
-        queued.sequence = sequence;
-        queued.unreliable = unreliable;
-        queued.stamp = shared.next_stamp();
-        let list = if acknowledge { &mut self.data } else { &mut self.control };
-        list.push(&mut memory.commands, link);
+        let _ = command.emit_fixed(head, queued.payload, &mut writer);
+        self.queue(memory, shared, queued, writer.written(), pieces)?;
+        match acknowledge {
+            true => memory.channels[channel].number_reliable(sequence),
+            false => memory.channels[channel].outgoing_unreliable = unreliable,
+        }
+        Ok(())
+    }
+
+    /// Queues a command: the bytes of `fixed`, and behind them its payload, the next bytes of `pieces`.
+    #[inline]
+    fn queue(
+        &mut self,
+        memory: &mut Memory<'_>,
+        shared: &mut Shared,
+        queued: Queued,
+        fixed: &[u8],
+        pieces: &mut Pieces<'_>,
+    ) -> Result<(), Full> {
+        let quota = &mut self.quotas.blocks;
+        let len = fixed.len() + usize::from(queued.payload);
+        let bytes = store(&mut memory.pool, quota, fixed, queued.payload, pieces).ok_or(Full)?;
+        let queued = Queued { bytes, len: len as u16, stamp: shared.next_stamp(), ..queued };
+        let is_data = queued.acknowledge && queued.is_data();
+        let list = if is_data { &mut self.data } else { &mut self.control };
+        let quota = &mut self.quotas.commands;
+        if list.push_new(&mut memory.commands, quota, queued).is_none() {
+            memory.pool.give_chain(&mut self.quotas.blocks, bytes);
+            return Err(Full);
+        }
+        self.outgoing_total = self.outgoing_total.wrapping_add(len as u32);
+        self.queued = self.queued.saturating_add(queued.payload.into());
         Ok(())
     }
 
@@ -171,14 +192,17 @@ impl Peer {
                 return Ok(());
             }
         }
-        let link = memory.acknowledgements.take(&mut self.quotas.acknowledgements).ok_or(Full)?;
-        let acknowledgement = &mut memory.acknowledgements[link];
-        acknowledgement.sequence = head.sequence;
-        acknowledgement.channel = head.channel;
-        acknowledgement.sent_time = sent_time;
-        acknowledgement.parts = parts;
+        let acknowledgement = Acknowledgement {
+            sequence: head.sequence,
+            channel: head.channel,
+            sent_time,
+            parts,
+            ..Acknowledgement::VACANT
+        };
+        let quota = &mut self.quotas.acknowledgements;
+        let list = &mut self.acknowledgements;
+        list.push_new(&mut memory.acknowledgements, quota, acknowledgement).ok_or(Full)?;
         self.outgoing_total = self.outgoing_total.wrapping_add(ACKNOWLEDGE_LEN);
-        self.acknowledgements.push(&mut memory.acknowledgements, link);
         Ok(())
     }
 
@@ -234,7 +258,7 @@ impl Peer {
 
     /// Gives back the memory of a packet that is in no list.
     pub(crate) fn give_arrival(&mut self, memory: &mut Memory<'_>, link: Link) {
-        let mut arrival = memory.arrivals[link];
+        let arrival = &mut memory.arrivals[link];
         self.waiting = self.waiting.saturating_sub(arrival.len);
         arrival.give_bytes(&mut memory.pool, &mut self.quotas.blocks);
         memory.arrivals.give(&mut self.quotas.arrivals, link);
@@ -251,15 +275,42 @@ impl Peer {
     }
 }
 
-/// What is to be queued for one command of a packet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Outbound<'a> {
-    pub(crate) command: Command<'a>,
-    pub(crate) channel: u8,
-    /// Bytes of the packet that go with it.
-    pub(crate) payload: u16,
-    /// The packet begins here.
-    pub(crate) begins: bool,
+/// Takes blocks for a command and puts it in: `fixed`, and the next `payload` bytes of `pieces`.
+#[inline]
+fn store(
+    pool: &mut Pool<'_>,
+    quota: &mut Quota,
+    fixed: &[u8],
+    payload: u16,
+    pieces: &mut Pieces<'_>,
+) -> Option<BlockId> {
+    let payload = usize::from(payload);
+    if fixed.len() + payload > pool.block_len() {
+        return store_long(pool, quota, fixed, payload, pieces);
+    }
+    let (block, room) = pool.take_bytes(quota)?;
+    let mut writer = Writer::new(room);
+    let _ = writer.bytes(fixed);
+    pieces.copy(payload, |piece| {
+        // There is room: that was asked before.
+        let _ = writer.bytes(piece);
+    });
+    Some(block)
+}
+
+/// As [`store`], for what takes more than a block.
+fn store_long(
+    pool: &mut Pool<'_>,
+    quota: &mut Quota,
+    fixed: &[u8],
+    payload: usize,
+    pieces: &mut Pieces<'_>,
+) -> Option<BlockId> {
+    let first = pool.take_chain(quota, pool.blocks_for(fixed.len() + payload))?;
+    let mut fill = Fill { block: first, at: 0 };
+    fill.write(pool, fixed);
+    pieces.copy(payload, |piece| fill.write(pool, piece));
+    Some(first)
 }
 
 /// A cursor over the pieces that a packet is gathered from.

@@ -2,7 +2,7 @@
 
 use bowline_core::{Address, DropReason, Received};
 use bowline_wire::enet::{
-    Command, CommandHead, CommandKind, Commands, Header, MTU_MAX, NO_PEER, commands, split_checksum,
+    Command, CommandHead, CommandKind, Header, MTU_MAX, NO_PEER, split_checksum,
 };
 
 use crate::compression::Compression;
@@ -67,7 +67,8 @@ impl<S: Storage, C: Compression> Host<S, C> {
         };
         if let Some(checksum) = checksum {
             let head = datagram.get(..header.wire_len()).unwrap_or_default();
-            let peer = slot.and_then(|slot| self.storage.parts().peers.get(slot).cloned());
+            let parts = self.storage.parts();
+            let peer = slot.and_then(|slot| parts.peers.get(slot));
             let connect_id = peer.map_or([0; 4], |peer| peer.connect_id);
             if config.checksum.of(head, connect_id, bytes) != checksum {
                 return Err(DropReason::Corrupt);
@@ -78,7 +79,7 @@ impl<S: Storage, C: Compression> Host<S, C> {
             provide_peer(&mut self.storage);
         }
         let work = Work { parts: self.storage.parts(), shared: &mut self.shared };
-        work.take_commands(slot, from.from, &header, commands(bytes))
+        work.take_commands(slot, from.from, &header, bytes)
     }
 }
 
@@ -152,11 +153,14 @@ impl Work<'_> {
         mut slot: Option<usize>,
         from: Address,
         header: &Header,
-        commands: Commands<'_>,
+        commands: &[u8],
     ) -> Result<(), DropReason> {
         let mut steps = Steps(self.shared.config.hardening.steps_max);
-        for command in commands {
-            let (head, command) = command.map_err(|error| error.drop_reason())?;
+        let mut rest = commands;
+        while !rest.is_empty() {
+            let (head, command, later) =
+                Command::parse(rest).map_err(|error| error.drop_reason())?;
+            rest = later;
             let at = match (slot, &command) {
                 (None, Command::Connect { parameters, data }) => {
                     let at = self.on_connect(from, parameters, *data)?;
@@ -183,17 +187,19 @@ impl Work<'_> {
     }
 
     /// Whether there is room for another acknowledgement.
+    #[inline]
     fn check_acknowledgeable(&self, slot: usize) -> Result<(), DropReason> {
         let Some(peer) = self.parts.peers.get(slot) else { return Err(DropReason::Stray) };
         let quota = &peer.quotas.acknowledgements;
         let max = u32::from(self.shared.config.hardening.acknowledgements_max);
         let limited = max < u32::from(u16::MAX) && quota.held() >= max;
-        if limited || self.parts.memory.acknowledgements.available(quota) == 0 {
+        if limited || !self.parts.memory.acknowledgements.can_take(quota, 1) {
             return Err(DropReason::Full);
         }
         Ok(())
     }
 
+    #[inline]
     fn acknowledge(
         &mut self,
         slot: usize,
@@ -258,6 +264,7 @@ impl Work<'_> {
         }
     }
 
+    #[inline]
     fn on_packet(
         &mut self,
         slot: usize,
@@ -275,7 +282,7 @@ impl Work<'_> {
             return Err(DropReason::OverLimit);
         }
         peer.take_packet(&mut self.parts.memory, &self.shared.config, head, command, steps)?;
-        if !peer.delivered.is_empty() {
+        if !peer.delivered.is_empty() && !peer.news.is_queued {
             self.push_news(slot);
         }
         Ok(())

@@ -1,13 +1,14 @@
 //! Sending packets: how they are cut, and what goes along with them.
 
-use bowline_core::{Address, ChannelId, Instant, PeerId, SendError};
-use bowline_wire::enet::{Command, Fragment, MAX_FRAGMENTS, Throttle};
+use bowline_core::{Address, ChannelId, Instant, PeerId, SendError, Slot};
+use bowline_wire::enet::{Command, CommandKind, Fragment, MAX_FRAGMENTS, Throttle};
 
+use crate::command::Queued;
 use crate::compression::Compression;
 use crate::flags::Flags;
 use crate::host::{Host, UnknownPeer, Work};
 use crate::peer::{PING_INTERVAL, Peer, State, Timeout};
-use crate::queue::{Outbound, Pieces};
+use crate::queue::Pieces;
 use crate::statistics::PeerStatistics;
 use crate::storage::{Memory, Need, Storage};
 
@@ -86,7 +87,7 @@ impl<S: Storage, C: Compression> Host<S, C> {
         let config = &self.shared.config;
         let (packet_max, send_max) = (config.packet_max as usize, config.send_max);
         let checksum_len = config.checksum.wire_len();
-        let parts = self.storage.parts();
+        let mut parts = self.storage.parts();
         let peer = parts.peers.get_mut(slot).ok_or(SendError::UnknownPeer)?;
         match peer.state {
             State::Connected => {}
@@ -102,17 +103,16 @@ impl<S: Storage, C: Compression> Host<S, C> {
         }
         let command_len = FIXED_MAX + len.min(plan.limit as usize);
         let blocks = plan.count as usize * parts.memory.pool.blocks_for(command_len);
-        let pool = parts.memory.pool.ledger();
-        let most = (pool.limit() as usize / 2).min(send_max as usize);
-        if blocks > pool.limit() as usize / 2 {
-            let most = most * parts.memory.pool.block_len();
+        let half = parts.memory.pool.ledger().limit() as usize / 2;
+        if blocks > half {
+            let most = half.min(send_max as usize) * parts.memory.pool.block_len();
             return Err(SendError::TooLong { len, max: most.min(packet_max) });
         }
         let is_over = peer.queued > 0 && u64::from(peer.queued) + len as u64 > send_max.into();
-        if !is_over {
+        if !is_over && !parts.memory.provides(plan.count as usize, blocks) {
             provide(&mut self.storage, plan.count as usize, blocks);
+            parts = self.storage.parts();
         }
-        let mut parts = self.storage.parts();
         let peer = parts.peers.get_mut(slot).ok_or(SendError::UnknownPeer)?;
         if is_over || !peer.has_room(&parts.memory, plan.count, blocks as u32) {
             peer.wanted = Some((plan.count, blocks as u32));
@@ -279,6 +279,7 @@ impl<S: Storage, C: Compression> Host<S, C> {
 }
 
 /// Sees to it that there is memory for commands and blocks, as far as there may be any.
+#[cold]
 pub(crate) fn provide<S: Storage>(storage: &mut S, commands: usize, blocks: usize) {
     loop {
         let memory = storage.parts().memory;
@@ -297,6 +298,17 @@ pub(crate) fn provide<S: Storage>(storage: &mut S, commands: usize, blocks: usiz
     }
 }
 
+impl Memory<'_> {
+    /// Whether commands and blocks are there, and a channel that might have to be opened.
+    #[inline]
+    fn provides(&self, commands: usize, blocks: usize) -> bool {
+        self.commands.vacant() >= commands
+            && self.pool.has(blocks)
+            && self.channels.vacant() > 0
+            && self.banks.vacant() > 0
+    }
+}
+
 /// A packet that is to be sent.
 #[derive(Clone, Copy)]
 struct Packet {
@@ -308,8 +320,8 @@ struct Packet {
 impl Peer {
     /// Whether there is memory for commands and blocks.
     pub(crate) fn has_room(&self, memory: &Memory<'_>, commands: u32, blocks: u32) -> bool {
-        memory.commands.available(&self.quotas.commands) >= commands as usize
-            && memory.pool.available(&self.quotas.blocks) >= blocks as usize
+        memory.commands.can_take(&self.quotas.commands, commands)
+            && memory.pool.can_take(&self.quotas.blocks, blocks)
     }
 
     fn send(
@@ -326,15 +338,17 @@ impl Peer {
         let is_reliable = flags.contains(Flags::RELIABLE);
         let is_worn = numbers.outgoing_unreliable == u16::MAX;
         if !plan.is_cut {
-            let command = if flags.contains(Flags::UNSEQUENCED) && !is_reliable {
-                Command::SendUnsequenced { group: 0, payload: &[] }
+            let kind = if flags.contains(Flags::UNSEQUENCED) && !is_reliable {
+                CommandKind::SendUnsequenced
             } else if is_reliable || is_worn {
-                Command::SendReliable { payload: &[] }
+                CommandKind::SendReliable
             } else {
-                Command::SendUnreliable { unreliable_sequence: 0, payload: &[] }
+                CommandKind::SendUnreliable
             };
-            let whole = Outbound { command, channel: number, payload: len as u16, begins: true };
-            return self.queue_data(memory, shared, channel, &whole, pieces);
+            let payload = len as u16;
+            let whole =
+                Queued { kind, payload, channel: number, begins_packet: true, ..Queued::VACANT };
+            return self.queue_packet(memory, shared, channel, whole, pieces);
         }
         let is_unreliable = flags.contains(Flags::UNRELIABLE_FRAGMENT) && !is_reliable && !is_worn;
         let start_sequence = match is_unreliable {
@@ -356,8 +370,9 @@ impl Peer {
                 true => Command::SendUnreliableFragment(fragment),
                 false => Command::SendFragment(fragment),
             };
-            let part = Outbound { command, channel: number, payload, begins: number_of == 0 };
-            self.queue_data(memory, shared, channel, &part, pieces)?;
+            let begins_packet = number_of == 0;
+            let part = Queued { payload, channel: number, begins_packet, ..Queued::VACANT };
+            self.queue_fragment(memory, shared, channel, part, &command, pieces)?;
         }
         Ok(())
     }

@@ -92,6 +92,9 @@ impl Sparse {
 
     /// Gives everything back.
     pub(crate) fn give(&mut self, pool: &mut Pool<'_>, quota: &mut Quota) {
+        if self.root.is_none() {
+            return;
+        }
         give_nodes(pool, quota, self.root, self.levels(pool), true);
         self.root = Link::NONE;
     }

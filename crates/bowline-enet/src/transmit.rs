@@ -1,15 +1,17 @@
 //! Making datagrams: which peers get one, and what goes into it.
 
-use bowline_core::{BufferTooShort, Instant, Link, Slot, Transmit};
+use bowline_core::{BlockId, BufferTooShort, Instant, Link, Pool, Slot, Transmit};
 use bowline_wire::Writer;
 use bowline_wire::enet::{
     CHECKSUM_LEN, Command, CommandHead, CommandKind, Header, MAX_COMMANDS, NO_PEER, Time,
 };
 
+use crate::channel::Channel;
+use crate::command::Queued;
 use crate::compression::Compression;
 use crate::config::{Hardening, Release};
 use crate::host::{Host, Shared, Work};
-use crate::list::List;
+use crate::list::{List, Node};
 use crate::peer::{End, Peer, State};
 use crate::storage::{Memory, Need, Storage};
 
@@ -301,21 +303,29 @@ impl Peer {
         packing: &mut Packing<'_>,
     ) -> bool {
         let mut parts = false;
-        while let Some(link) = self.acknowledgements.first.some() {
+        let List { first, last } = self.acknowledgements;
+        let (mut at, mut packed, mut count) = (first, Link::NONE, 0);
+        while let Some(link) = at.some() {
             if !packing.has_room(ACKNOWLEDGE_LEN) {
                 break;
             }
-            let acknowledgement = memory.acknowledgements[link];
-            let command = Command::Acknowledge {
-                received_sequence: acknowledgement.sequence,
-                received_sent_time: acknowledgement.sent_time,
-            };
+            let acknowledgement = &memory.acknowledgements[link];
             let head = CommandHead::plain(acknowledgement.channel, acknowledgement.sequence);
-            let _ = command.emit(head, &mut packing.writer);
+            let _ = packing.writer.bytes(&head.acknowledge_bytes(acknowledgement.sent_time));
             packing.commands += 1;
             parts |= acknowledgement.parts && self.state == State::AcknowledgingDisconnect;
-            self.acknowledgements.remove(&mut memory.acknowledgements, link);
-            memory.acknowledgements.give(&mut self.quotas.acknowledgements, link);
+            (packed, at, count) = (link, acknowledgement.next(), count + 1);
+        }
+        if packed.is_some() {
+            let quota = &mut self.quotas.acknowledgements;
+            memory.acknowledgements.give_run(quota, first, packed, count);
+            self.acknowledgements = match at.some() {
+                Some(first) => {
+                    memory.acknowledgements[first].set_previous(Link::NONE);
+                    List { first, last }
+                }
+                None => List::EMPTY,
+            };
         }
         parts
     }
@@ -420,18 +430,18 @@ impl Peer {
                     if is_data_first { data } else { control }
                 }
             };
-            let is_data = Some(link) == data.some();
-            let queued = memory.commands[link];
-            let next = queued.next();
-            if queued.acknowledge {
-                if is_data && self.is_held_back(memory, &queued) {
+            let is_data = link == data;
+            let queued = &memory.commands[link];
+            let (next, bytes, len) = (queued.next(), queued.bytes, usize::from(queued.len));
+            let (acknowledge, begins_packet) = (queued.acknowledge, queued.begins_packet);
+            if acknowledge {
+                if is_data && self.is_held_back(memory, queued) {
                     // What comes later in this list waits as well.
                     data = Link::NONE;
                     continue;
                 }
                 packing.reliable = true;
             }
-            let len = usize::from(queued.len);
             if !packing.has_room(len) {
                 return;
             }
@@ -440,15 +450,15 @@ impl Peer {
             } else {
                 control = next;
             }
-            if queued.acknowledge {
+            if acknowledge {
                 packing.timed = true;
                 self.pack_reliable(memory, now, link, is_data);
-            } else if queued.begins_packet && self.is_throttled() {
+            } else if begins_packet && self.is_throttled() {
                 control = self.drop_packet(memory, shared.config.release, link);
                 continue;
             }
-            copy_out(memory, &queued, &mut packing.writer);
-            if !queued.acknowledge {
+            copy_out(&memory.pool, bytes, len, &mut packing.writer);
+            if !acknowledge {
                 self.control.remove(&mut memory.commands, link);
                 self.give_command(memory, link);
                 shared.freed = true;
@@ -459,9 +469,11 @@ impl Peer {
     }
 
     /// Whether a reliable command with data must wait for acknowledgements.
-    fn is_held_back(&mut self, memory: &mut Memory<'_>, queued: &crate::command::Queued) -> bool {
+    #[inline]
+    fn is_held_back(&self, memory: &Memory<'_>, queued: &Queued) -> bool {
         if queued.attempts == 0
-            && let Ok(channel) = self.channel(memory, queued.channel)
+            && Channel::begins_window(queued.sequence)
+            && let Some(channel) = self.open(memory, queued.channel)
             && memory.channels[channel].is_window_shut(queued.sequence)
         {
             return true;
@@ -471,20 +483,19 @@ impl Peer {
     }
 
     /// Moves a command that is being sent to those in flight.
+    #[inline]
     fn pack_reliable(&mut self, memory: &mut Memory<'_>, now: Time, link: Link, is_data: bool) {
-        let mut queued = memory.commands[link];
-        if queued.attempts == 0 {
-            queued.first_sent = now;
-            if is_data && let Ok(channel) = self.channel(memory, queued.channel) {
-                memory.channels[channel].count_sent(queued.sequence);
-            }
-        }
+        let queued = &mut memory.commands[link];
         if queued.kind == CommandKind::VerifyConnect {
             let len = self.verify_times.len();
             let place = usize::from(queued.attempts).checked_rem(len).unwrap_or(0);
             if let Some(time) = self.verify_times.get_mut(place) {
                 *time = now;
             }
+        }
+        let is_first = queued.attempts == 0;
+        if is_first {
+            queued.first_sent = now;
         }
         queued.attempts = queued.attempts.saturating_add(1);
         if queued.rto == 0 {
@@ -495,12 +506,15 @@ impl Peer {
         if self.sent.is_empty() {
             self.next_timeout = now + queued.rto;
         }
-        memory.commands[link] = queued;
-        let list = if is_data { &mut self.data } else { &mut self.control };
-        list.remove(&mut memory.commands, link);
-        self.sent.push(&mut memory.commands, link);
-        if is_data {
-            self.in_transit = self.in_transit.saturating_add(queued.payload.into());
+        if !is_data {
+            self.control.hand_over(&mut memory.commands, link, &mut self.sent);
+            return;
+        }
+        self.in_transit = self.in_transit.saturating_add(queued.payload.into());
+        let (channel, sequence) = (queued.channel, queued.sequence);
+        self.data.hand_over(&mut memory.commands, link, &mut self.sent);
+        if is_first && let Some(channel) = self.open(memory, channel) {
+            memory.channels[channel].count_sent(sequence);
         }
     }
 
@@ -592,10 +606,15 @@ fn move_down(buf: &mut [u8], start: usize, end: usize, gap: usize) {
     }
 }
 
-/// Appends the bytes of a command.
-fn copy_out(memory: &Memory<'_>, queued: &crate::command::Queued, writer: &mut Writer<'_>) {
-    for piece in memory.pool.chunks(queued.bytes, 0, queued.len.into()) {
-        // There is room: that was asked before.
+/// Appends the `len` bytes of a command, of which `first` is the first block.
+#[inline]
+fn copy_out(pool: &Pool<'_>, first: BlockId, len: usize, writer: &mut Writer<'_>) {
+    // There is room: that was asked before.
+    if let Some(bytes) = pool.bytes(first, 0).get(..len) {
+        let _ = writer.bytes(bytes);
+        return;
+    }
+    for piece in pool.chunks(first, 0, len) {
         let _ = writer.bytes(piece);
     }
 }
