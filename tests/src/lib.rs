@@ -14,6 +14,8 @@
 //! - [`load`]: all that endpoints can be asked to do, in great numbers.
 //! - [`backlog`]: a sender that always has more to send than can be sent.
 //! - [`polled`]: machines whose polls are counted.
+//! - [`enet`]: hosts that speak ENet on a network, and [`enet_rogue`]: one alone with a peer that writes its own
+//!   datagrams.
 //! - [`soak`]: world after world, for as long as one likes.
 
 extern crate alloc;
@@ -22,6 +24,8 @@ pub mod allocator;
 pub mod attack;
 pub mod backlog;
 pub mod dissect;
+pub mod enet;
+pub mod enet_rogue;
 pub mod load;
 pub mod memory;
 pub mod mutant;
