@@ -16,7 +16,7 @@ pub enum Memory {
     /// Sized at compile time.
     Fixed(Box<Fixed<8, 64, 512, 4_096>>),
     /// From the allocator.
-    Heap(Heap),
+    Heap(Box<Heap>),
 }
 
 impl Memory {
@@ -26,8 +26,8 @@ impl Memory {
     }
 
     /// For so many peers, each with room for one long message at least.
-    pub const fn heap(peers: u16) -> Self {
-        Self::Heap(Heap::new(Limits::for_peers(peers)))
+    pub fn heap(peers: u16) -> Self {
+        Self::Heap(Box::new(Heap::new(Limits::for_peers(peers))))
     }
 }
 

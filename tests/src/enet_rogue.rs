@@ -243,7 +243,7 @@ impl Rogue {
     }
 
     /// The next number of a command that concerns the connection.
-    pub fn next(&mut self) -> u16 {
+    pub fn number(&mut self) -> u16 {
         self.sequence = self.sequence.wrapping_add(1);
         self.sequence
     }

@@ -6,12 +6,12 @@ use bowline_core::{
 };
 use bowline_crypto::SipHash;
 use bowline_enet::{
-    Config, ConfigError, ConnectError, Flags, Hardening, Heap, Host, Limits, State, Storage,
+    Config, ConfigError, ConnectError, Fixed, Flags, Hardening, Heap, Host, Limits, State, Storage,
     Throttle, Timeout, UnknownPeer,
 };
 use bowline_sim::Link;
 use bowline_tests::enet::{Hosts, Memory, bytes};
-use bowline_tests::enet_rogue::address;
+use bowline_tests::enet_rogue::{Rogue, Solo, address};
 
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(20));
 const MODES: [Flags; 4] =
@@ -279,4 +279,38 @@ fn time_that_goes_backwards_does_no_harm() {
     assert_eq!(hosts.read(1, back).len(), 100);
     assert_eq!(hosts.hosts[0].peer_statistics(there).unwrap().state, State::Connected);
     assert_eq!(hosts.take_events(0), []);
+}
+
+#[test]
+fn what_never_will_fit_is_too_long() {
+    // Memory for 32 commands, of which half are promised: a long packet needs more.
+    let mut memory: Box<Fixed<1, 4, 32, 2_048>> = Box::default();
+    let mut solo = Solo::new(Config { mtu: 576, ..Config::DEFAULT }, &mut *memory);
+    let peer = Rogue::new(1).join(&mut solo);
+    let long = vec![1; 100_000];
+    let refused = |solo: &mut Solo<_>, len: usize| {
+        solo.host.send_packet(solo.now, peer, ChannelId(0), Flags::RELIABLE, &[&long[..len]])
+    };
+    let Err(SendError::TooLong { len: 60_000, max }) = refused(&mut solo, 60_000) else {
+        panic!("{:?}: it never will fit", refused(&mut solo, 60_000))
+    };
+    assert!(max < 60_000);
+    assert_eq!(refused(&mut solo, max + 1), Err(SendError::TooLong { len: max + 1, max }));
+    assert_eq!(refused(&mut solo, max), Ok(()), "the longest that fits does");
+}
+
+#[test]
+fn the_longest_packet_that_is_not_too_long_fits_empty_memory() {
+    let mut memory: Box<Fixed<2, 4, 512, 1_024>> = Box::default();
+    let mut solo = Solo::new(Config::DEFAULT, &mut *memory);
+    let peer = Rogue::new(1).join(&mut solo);
+    let long = vec![1; 4 << 20];
+    let mut refused = |len: usize| {
+        solo.host.send_packet(solo.now, peer, ChannelId(0), Flags::RELIABLE, &[&long[..len]])
+    };
+    let Err(SendError::TooLong { len: 4_194_304, max }) = refused(4 << 20) else {
+        panic!("it never will fit")
+    };
+    assert_eq!(refused(max + 1), Err(SendError::TooLong { len: max + 1, max }));
+    assert_eq!(refused(max), Ok(()));
 }

@@ -98,15 +98,13 @@ impl<S: Storage, C: Compression> Host<S, C> {
             return Err(SendError::ChannelNotOpen { count: peer.channel_count.into() });
         }
         let plan = peer.plan(len, checksum_len);
-        if len > packet_max || plan.count > MAX_FRAGMENTS {
-            return Err(SendError::TooLong { len, max: packet_max });
-        }
         let command_len = FIXED_MAX + len.min(plan.limit as usize);
-        let blocks = plan.count as usize * parts.memory.pool.blocks_for(command_len);
-        let half = parts.memory.pool.ledger().limit() as usize / 2;
-        if blocks > half {
-            let most = half.min(send_max as usize) * parts.memory.pool.block_len();
-            return Err(SendError::TooLong { len, max: most.min(packet_max) });
+        let blocks =
+            (plan.count as usize).saturating_mul(parts.memory.pool.blocks_for(command_len));
+        let (commands_max, blocks_max) = parts.memory.packet_max();
+        if len > packet_max || plan.count > commands_max || blocks > blocks_max {
+            let max = parts.memory.longest_packet(&plan).min(packet_max);
+            return Err(SendError::TooLong { len, max });
         }
         let is_over = peer.queued > 0 && u64::from(peer.queued) + len as u64 > send_max.into();
         if !is_over && !parts.memory.provides(plan.count as usize, blocks) {
@@ -275,6 +273,26 @@ impl<S: Storage, C: Compression> Host<S, C> {
         let parts = self.storage.parts();
         let slot = parts.find(peer)?;
         parts.peers.get(slot).map(|peer| peer.address)
+    }
+}
+
+impl Memory<'_> {
+    /// Most commands and blocks of a packet: what one peer can have of them when nobody else has any.
+    fn packet_max(&self) -> (u32, usize) {
+        let commands = self.commands.ledger().limit() / 2;
+        (commands.min(MAX_FRAGMENTS), self.pool.ledger().limit() as usize / 2)
+    }
+
+    /// The longest packet that fits into so much, in bytes.
+    #[cold]
+    fn longest_packet(&self, plan: &Plan) -> usize {
+        let (commands, blocks) = self.packet_max();
+        let limit = plan.limit as usize;
+        let fragments = blocks.checked_div(self.pool.blocks_for(FIXED_MAX + limit)).unwrap_or(0);
+        match fragments.min(commands as usize) {
+            0 => blocks.saturating_mul(self.pool.block_len()).saturating_sub(FIXED_MAX),
+            fragments => fragments.saturating_mul(limit),
+        }
     }
 }
 
