@@ -314,3 +314,24 @@ fn the_longest_packet_that_is_not_too_long_fits_empty_memory() {
     assert_eq!(refused(max + 1), Err(SendError::TooLong { len: max + 1, max }));
     assert_eq!(refused(max), Ok(()));
 }
+
+#[test]
+fn who_waits_for_room_is_told_though_many_others_cannot_be() {
+    let config = Config { send_max: 10_000, ..Config::DEFAULT };
+    let mut plans = vec![(config, Memory::heap(80))];
+    plans.extend((0..66).map(|_| (config, Memory::heap(8))));
+    let mut hosts = Hosts::new(1, plans, LINK);
+    let peers: Vec<_> = (1..=66).map(|node| hosts.connect(0, node, 1).0).collect();
+    hosts.run_millis(1_000);
+    hosts.take_events(0);
+    for node in 1..65 {
+        hosts.net.set_link(0, node, Link::DOWN);
+    }
+    for peer in &peers {
+        while hosts.send(0, *peer, 0, Flags::RELIABLE, &[1; 1_000]).is_ok() {}
+        assert_eq!(hosts.send(0, *peer, 0, Flags::RELIABLE, &[1; 1_000]), Err(SendError::Full));
+    }
+    hosts.run_millis(2_000);
+    let events = hosts.take_events(0);
+    assert_eq!(events, [Event::Writable(peers[64]), Event::Writable(peers[65])]);
+}

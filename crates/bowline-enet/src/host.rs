@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) news_last: Link,
     /// Memory was given back since blocked peers were looked at.
     pub(crate) freed: bool,
+    /// The blocked peer that is looked at next, while not all were.
+    pub(crate) unblocking: Option<usize>,
 }
 
 /// How far a transmit pass has come.
@@ -161,6 +163,7 @@ impl<S: Storage, C: Compression> Host<S, C> {
                 news_first: Link::NONE,
                 news_last: Link::NONE,
                 freed: false,
+                unblocking: None,
                 config,
             },
         })

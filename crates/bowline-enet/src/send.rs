@@ -16,6 +16,8 @@ use crate::storage::{Memory, Need, Storage};
 const FRAGMENT_OVERHEAD: u32 = 4 + 24;
 /// The longest command without a payload, in bytes.
 const FIXED_MAX: usize = 24;
+/// How many peers that wait for memory are asked at a time.
+const UNBLOCKED_MAX: usize = 32;
 
 /// How a packet is to be sent.
 struct Plan {
@@ -415,13 +417,16 @@ impl Peer {
 }
 
 impl Work<'_> {
-    /// Finds the next peer that waited for memory which is there now; up to eight are asked.
+    /// Finds peers that waited for memory which is there now. Of those that wait a few are asked at a time, the
+    /// next ones next time, so that none waits for others that cannot be helped.
     pub(crate) fn unblock(&mut self) {
-        if !core::mem::replace(&mut self.shared.freed, false) {
-            return;
-        }
-        let mut from = 0;
-        for _ in 0..8 {
+        let mut from = match self.shared.unblocking {
+            Some(from) => from,
+            None if core::mem::take(&mut self.shared.freed) => 0,
+            None => return,
+        };
+        self.shared.unblocking = None;
+        for _ in 0..UNBLOCKED_MAX {
             let Some(slot) = self.parts.sets.blocked.next(from) else { return };
             from = slot + 1;
             let Some(peer) = self.parts.peers.get_mut(slot) else { return };
@@ -437,5 +442,6 @@ impl Work<'_> {
                 self.push_news(slot);
             }
         }
+        self.shared.unblocking = Some(from);
     }
 }

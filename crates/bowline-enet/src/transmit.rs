@@ -455,6 +455,7 @@ impl Peer {
                 self.pack_reliable(memory, now, link, is_data);
             } else if begins_packet && self.is_throttled() {
                 control = self.drop_packet(memory, shared.config.release, link);
+                shared.freed = true;
                 continue;
             }
             copy_out(&memory.pool, bytes, len, &mut packing.writer);
