@@ -335,3 +335,23 @@ fn who_waits_for_room_is_told_though_many_others_cannot_be() {
     let events = hosts.take_events(0);
     assert_eq!(events, [Event::Writable(peers[64]), Event::Writable(peers[65])]);
 }
+
+#[test]
+fn extreme_intervals_and_timeouts_do_not_make_a_host_spin() {
+    for millis in [1, 86_399_999, 86_400_000, 1 << 31, u32::MAX - 1, u32::MAX] {
+        let (mut hosts, there, back) = Hosts::pair(1, Config::DEFAULT, LINK);
+        hosts.run_millis(2_000);
+        let timeout = Timeout { limit: millis, minimum: millis, maximum: millis };
+        hosts.hosts[0].set_ping_interval(there, millis).unwrap();
+        if millis > 1 {
+            hosts.hosts[0].set_timeout(there, timeout).unwrap();
+        }
+        let before = hosts.polls();
+        hosts.run_millis(5_000);
+        let polls = hosts.polls() - before;
+        assert!(polls < 2_000, "{polls} polls with {millis} ms");
+        hosts.send(0, there, 0, Flags::RELIABLE, b"still there").unwrap();
+        hosts.run_millis(500);
+        assert_eq!(hosts.read(1, back).len(), 1);
+    }
+}

@@ -29,10 +29,11 @@ impl Clock {
 
     /// When the caller's clock will show `time`; the present if that is past.
     pub(crate) fn when(&self, time: Time) -> Instant {
-        let ahead = time.as_millis().wrapping_sub(self.now.as_millis());
-        if ahead == 0 || time.is_before(self.now) {
+        // Times that differ by more than a day are before each other; timers take them for the future.
+        if !self.now.is_before(time) {
             return self.instant;
         }
+        let ahead = time.as_millis().wrapping_sub(self.now.as_millis());
         let whole = Instant::from_micros(self.instant.as_micros() / 1_000 * 1_000);
         whole + Duration::from_millis(ahead.into())
     }
@@ -51,5 +52,7 @@ mod tests {
         assert!(before.is_before(clock.now));
         assert_eq!(clock.when(Time::from_millis(15)), Instant::from_micros(25_000));
         assert_eq!(clock.when(before), Instant::from_micros(20_999));
+        let far = Time::from_millis(10 + 3_000_000_000);
+        assert_eq!(clock.when(far), Instant::from_micros(3_000_000_020_000));
     }
 }

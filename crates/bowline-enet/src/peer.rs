@@ -61,6 +61,8 @@ impl Timeout {
 
 /// Milliseconds without an acknowledgement after which a peer is pinged.
 pub(crate) const PING_INTERVAL: u32 = 500;
+/// The longest such time that ENet's clock can tell from the past.
+pub(crate) const PING_INTERVAL_MAX: u32 = 86_399_999;
 
 /// What a peer holds of the memory that all share.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use crate::command::Queued;
 use crate::compression::Compression;
 use crate::flags::Flags;
 use crate::host::{Host, UnknownPeer, Work};
-use crate::peer::{PING_INTERVAL, Peer, State, Timeout};
+use crate::peer::{PING_INTERVAL, PING_INTERVAL_MAX, Peer, State, Timeout};
 use crate::queue::Pieces;
 use crate::statistics::PeerStatistics;
 use crate::storage::{Memory, Need, Storage};
@@ -146,8 +146,8 @@ impl<S: Storage, C: Compression> Host<S, C> {
             .map_err(|_| UnknownPeer)
     }
 
-    /// How long without an acknowledgement until the peer is pinged, in milliseconds; 0 for 500. Until the
-    /// connection ends.
+    /// How long without an acknowledgement until the peer is pinged, in milliseconds, at most a day; 0 for 500. Until
+    /// the connection ends.
     ///
     /// # Errors
     ///
@@ -157,7 +157,8 @@ impl<S: Storage, C: Compression> Host<S, C> {
         let slot = parts.find(peer).ok_or(UnknownPeer)?;
         parts.sets.ready.insert(slot);
         let peer = parts.peer(slot).ok_or(UnknownPeer)?;
-        peer.ping_interval = if millis == 0 { PING_INTERVAL } else { millis };
+        peer.ping_interval =
+            if millis == 0 { PING_INTERVAL } else { millis.min(PING_INTERVAL_MAX) };
         Ok(())
     }
 
