@@ -124,6 +124,7 @@ fn before_and_after_a_session_nothing_is_sent() {
     for mode in Mode::GODOT {
         assert_eq!(stage.send(0, there, 0, mode, b"x"), Err(SendError::NotConnected));
     }
+    assert_eq!(stage.endpoints[0].cancel(there, Tag(1)), Err(CancelError::UnknownTag));
     let now = stage.now();
     assert_eq!(stage.endpoints[0].finish(now, there, CloseReason(1)), Err(UnknownPeer));
     stage.run_for(Duration::from_secs(1));
@@ -132,6 +133,7 @@ fn before_and_after_a_session_nothing_is_sent() {
     for mode in Mode::GODOT {
         assert_eq!(stage.send(0, there, 0, mode, b"x"), Err(SendError::Closing));
     }
+    assert_eq!(stage.endpoints[0].cancel(there, Tag(1)), Err(CancelError::UnknownPeer), "it ended");
     let now = stage.now();
     assert_eq!(stage.endpoints[0].finish(now, there, CloseReason(1)), Err(UnknownPeer));
     // Closing twice is closing once.

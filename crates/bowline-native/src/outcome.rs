@@ -53,8 +53,15 @@ impl Peer {
 
     /// Withdraws the message with this tag.
     pub(crate) fn cancel(&mut self, memory: &mut Memory<'_>, tag: Tag) -> Result<(), CancelError> {
-        if !matches!(self.phase, Phase::Open) {
-            return Err(CancelError::UnknownTag);
+        match self.phase {
+            Phase::Open => {}
+            Phase::Vacant | Phase::Closing { .. } | Phase::Closed => {
+                return Err(CancelError::UnknownPeer);
+            }
+            // Nothing is sent before it begins.
+            Phase::Hello | Phase::Connect { .. } | Phase::Asked => {
+                return Err(CancelError::UnknownTag);
+            }
         }
         let (mut error, mut at) = (CancelError::UnknownTag, self.domains);
         while let Some(link) = at.some() {

@@ -131,9 +131,10 @@ impl World {
             {
                 Ok(())
             }
-            Err(CancelError::UnknownTag) if !known => Ok(()),
-            // Sending a message may have been the end of another; the events will tell.
-            Err(CancelError::UnknownTag) => {
+            Err(CancelError::UnknownTag | CancelError::UnknownPeer) if !known => Ok(()),
+            // Sending a message may have been the end of another, or the session may have ended; the events
+            // will tell.
+            Err(CancelError::UnknownTag | CancelError::UnknownPeer) => {
                 player.doubts.push((peer, tag));
                 Ok(())
             }
