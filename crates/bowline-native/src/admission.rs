@@ -32,10 +32,14 @@ impl<S: Storage> Endpoint<S> {
         if self.is_banned(now, from) {
             return Err(DropReason::Banned);
         }
-        let Some(limit) = &self.context.config.handshake_rate else { return Ok(()) };
+        let Some(limit) = self.context.config.handshake_rate else { return Ok(()) };
+        if self.storage.parts().peers.lent() == 0 {
+            // Memory that can grow has grown for nobody yet. An answer would take the same.
+            self.grow_peers();
+        }
         let tag = self.context.hash.of(from.source().address()) as u32;
         let places = self.storage.gate().rates;
-        if may_ask(places, limit, tag, now) { Ok(()) } else { Err(DropReason::RateLimited) }
+        if may_ask(places, &limit, tag, now) { Ok(()) } else { Err(DropReason::RateLimited) }
     }
 
     /// Whether there may be another session with the source of `from`.

@@ -263,8 +263,7 @@ fn a_flood_of_queries_from_one_source_is_answered_at_the_rate() {
         let _ = world.server.handle_datagram(world.now, from.into(), &mut buf[..query.len]);
         answered += u32::from(world.server.poll_transmit(world.now, &mut buf).unwrap().is_some());
     }
-    // The first query makes the memory in which rates are kept.
-    assert!((4..=5).contains(&answered), "{answered}");
+    assert_eq!(answered, 4, "the first one counts, too, on memory that had not grown yet");
 }
 
 #[test]
