@@ -6,7 +6,7 @@
 //!
 //! | feature | provider |
 //! |---|---|
-//! | `siphash` | [`SipHash`]: SipHash-2-4 of the `siphasher` crate |
+//! | `siphash` | `SipHash`: SipHash-2-4 of the `siphasher` crate |
 //!
 //! Not here: sealing, key exchange, anything that keeps a session secret. Sessions are *plain*.
 #![no_std]

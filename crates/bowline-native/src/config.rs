@@ -18,7 +18,7 @@ const SEND_MAX_MAX: u32 = 1 << 30;
 
 /// How an endpoint behaves and what it agrees to; plain data.
 ///
-/// [`Config::new`] suits a game on hosts with a [`crate::Heap`], on a network that is its own: the
+/// [`Config::new`] suits a game on hosts with memory from the heap, on a network that is its own: the
 /// fixed window does not yield to other traffic. [`Config::small`] suits a few
 /// kilobytes of `Fixed` memory.
 #[derive(Clone, Copy, Debug)]
