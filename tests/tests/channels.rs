@@ -470,6 +470,39 @@ fn each_of_256_channels_has_a_priority_of_its_own() {
 }
 
 #[test]
+fn who_needs_an_empty_packet_is_not_kept_waiting_by_small_messages_of_a_higher_channel() {
+    let classes = classes(&[Class { priority: 200, ..CLASS }, Class { priority: 0, ..CLASS }]);
+    // As long as a datagram takes, one that leaves room for nothing, and one that needs two.
+    for (len, window) in (1_100..1_230).step_by(3).flat_map(|len| [(len, 1_300), (len, 30_000)]) {
+        for mode in [Mode::Unreliable, Mode::UnreliableOrdered] {
+            let mut plan = plan(classes);
+            plan.config.in_flight_max = window;
+            let (mut stage, there, back) = Stage::connected(1, [plan, plan], LINK);
+            let mut took = None;
+            for tick in 0..100 {
+                // Both talk, so that there is always something to be acknowledged as well.
+                for (node, to) in [(0, there), (1, back)] {
+                    stage.send(node, to, 0, Mode::Reliable, b"small").unwrap();
+                    stage.send(node, to, 0, mode, b"small").unwrap();
+                }
+                if tick == 20 {
+                    stage.send(0, there, 1, mode, &bytes(1, len)).unwrap();
+                }
+                stage.run_for(millis(1));
+                stage.read(0, there);
+                let got = stage.read(1, back);
+                if got.iter().any(|message| message.bytes.len() == len) {
+                    took = took.or(Some(tick - 20));
+                }
+            }
+            // A way takes 5 ms and more; a small window opens once in a round trip.
+            let most = if window > 5_000 { 9 } else { 60 };
+            assert!(took.is_some_and(|took| took <= most), "{mode}, {len}, {window}: {took:?} ms");
+        }
+    }
+}
+
+#[test]
 fn a_channel_without_credit_holds_up_nobody() {
     for mode in MODES.into_iter().filter(|mode| mode.is_reliable()) {
         let urgent = Class { priority: 255, rate_min: 50_000, ..CLASS };

@@ -2,7 +2,9 @@
 
 use core::ops::Range;
 
-use bowline_core::{DisconnectReason, Duration, Event, Mode, RefuseReason, SendError};
+use bowline_core::{
+    ChannelId, DisconnectReason, Duration, Event, Messages, Mode, Outgoing, RefuseReason, SendError,
+};
 use bowline_crypto::SipHash;
 use bowline_fuzz::memory::Kind;
 use bowline_fuzz::op::Order;
@@ -163,6 +165,35 @@ fn a_send_without_memory_is_full_and_writable_follows_without_traffic() {
     stage.send(0, there, 0, Mode::Unreliable, &message).unwrap();
     stage.run_for(Duration::from_secs(1));
     assert_eq!(stage.read(1, back).len(), 1);
+}
+
+#[test]
+fn who_tries_again_at_every_writable_gets_out_of_his_loop() {
+    for mode in Mode::GODOT {
+        let (mut stage, there, _) = Stage::connected(1, [PLAN; 2], LINK);
+        stage.run_for(Duration::from_secs(1));
+        refuse(EVER);
+        let message = bytes(1, 100_000);
+        let mut tries = 0;
+        for _ in 0..50 {
+            let (now, endpoint) = (stage.now(), &mut stage.endpoints[0]);
+            let pieces = [&message[..]];
+            let outgoing = Outgoing::new(ChannelId(0), mode, &pieces);
+            assert_eq!(endpoint.send(now, there, outgoing), Err(SendError::Full));
+            // As an application does that has one more message.
+            while let Some(event) = endpoint.poll_event() {
+                if event == Event::Writable(there) {
+                    assert_eq!(endpoint.send(now, there, outgoing), Err(SendError::Full));
+                    tries += 1;
+                }
+                assert!(tries < 1_000, "{mode}: no time passes any more");
+            }
+            stage.run_for(Duration::from_millis(10));
+        }
+        refuse(0..0);
+        assert!(tries > 5, "{mode}: {tries}");
+        println!("{mode}: {tries} tries in half a second");
+    }
 }
 
 #[test]
