@@ -80,8 +80,8 @@ enum Command {
     /// Explains datagrams field by field, bowline's own or ENet's
     ///
     /// Takes the bytes of one in hexadecimal, or a file that Wireshark or tcpdump wrote. Which protocol it is
-    /// follows from what makes sense, by conversation, unless it is said. What is malformed is explained
-    /// up to the fault.
+    /// follows from what makes sense, by conversation, unless it is said; so does what ENet's commands are
+    /// compressed by. What is malformed is explained up to the fault.
     #[command(verbatim_doc_comment)]
     Decode(decode::Options),
 }

@@ -638,6 +638,18 @@ fn connect_ids_are_learnt_from_a_capture() {
 }
 
 #[test]
+fn compressed_commands_are_restored() {
+    // What ENet 1.3.17 sent.
+    let page =
+        decoded(&["cfff03e8837b88b1fdf1df576b999b36fcbb243e8a642656d33a62784b47179e292daf34"]);
+    assert!(page.starts_with("ENet datagram"), "{page}");
+    assert!(page.contains("\n   0  82                       command           CONNECT"), "{page}");
+    assert!(page.ends_with("\nCompressed by the range coder.\n"), "{page}");
+    let page = decoded(&["--enet", "c00101020304"]);
+    assert!(page.ends_with("compressed        2 bytes\n"), "{page}");
+}
+
+#[test]
 fn what_cannot_be_decoded_is_said() {
     assert_fails(&output(&["decode", "800"]), "800");
     assert_fails(&output(&["decode", "80", "zz"]), "80zz");

@@ -1,6 +1,7 @@
 //! Datagrams, explained field by field.
 
 mod capture;
+mod compression;
 mod packet;
 mod protocol;
 
@@ -48,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
             let file = std::fs::read(Path::new(path)).map_err(|error| {
                 format!("{path:.80}: neither hexadecimal nor a file that can be read: {error}")
             })?;
-            explain_all(options, &file).map_err(|failure| format!("{path}: {failure}"))?;
+            explain_all(options, path, &file)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -67,8 +68,8 @@ fn explain_one(options: &Options, datagram: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn explain_all(options: &Options, file: &[u8]) -> Result<(), Failure> {
-    let (records, is_cut) = capture::records(file)?;
+fn explain_all(options: &Options, path: &str, file: &[u8]) -> Result<(), Failure> {
+    let (records, is_cut) = capture::records(file).map_err(|error| format!("{path}: {error}"))?;
     let mut datagrams = Vec::new();
     let mut others = 0;
     for record in &records {
@@ -78,7 +79,7 @@ fn explain_all(options: &Options, file: &[u8]) -> Result<(), Failure> {
         }
     }
     if datagrams.is_empty() {
-        return Err("no UDP datagram in it".into());
+        return Err(format!("{path}: no UDP datagram in it").into());
     }
     explain_datagrams(options, &datagrams)?;
     let mut out = io::stdout().lock();

@@ -6,6 +6,8 @@ use bowline_wire::enet::{Command, Header, commands, split_checksum};
 use bowline_wire::native::Integrity;
 use bowline_wire::{Explain, ExplainEnet};
 
+use super::compression::Restored;
+
 /// A protocol that can be explained.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Protocol {
@@ -23,21 +25,29 @@ pub(super) struct Agreed {
 impl Agreed {
     /// Takes the connect id from an ENet datagram that tells it.
     pub(super) fn learn(&mut self, datagram: &[u8]) {
-        let Ok((header, mut rest)) = Header::parse(datagram) else { return };
-        if self.has_checksum {
-            let Ok((_, behind)) = split_checksum(rest) else { return };
-            rest = behind;
-        }
-        if header.compressed {
-            return;
-        }
-        for (_, command) in commands(rest).flatten() {
+        let restored = self.restored(datagram);
+        let plain = restored.as_ref().map(|restored| &*restored.commands);
+        let Some(bytes) = plain.or_else(|| Some(self.enet_body(datagram)?.1)) else { return };
+        for (_, command) in commands(bytes).flatten() {
             if let Command::Connect { parameters, .. } | Command::VerifyConnect { parameters } =
                 command
             {
                 self.connect_id = Some(parameters.connect_id);
             }
         }
+    }
+
+    /// The header of an ENet datagram, and its commands, which may be compressed.
+    fn enet_body<'d>(&self, datagram: &'d [u8]) -> Option<(Header, &'d [u8])> {
+        let (header, rest) = Header::parse(datagram).ok()?;
+        let rest = if self.has_checksum { split_checksum(rest).ok()?.1 } else { rest };
+        Some((header, rest))
+    }
+
+    /// The commands of an ENet datagram, where they are compressed and can be restored.
+    fn restored(&self, datagram: &[u8]) -> Option<Restored> {
+        let (header, rest) = self.enet_body(datagram)?;
+        if header.compressed { Restored::new(rest) } else { None }
     }
 }
 
@@ -51,13 +61,26 @@ impl Protocol {
                 Explain { datagram, connection_id_len: None, integrity }.to_string()
             }
             Self::Enet => {
-                ExplainEnet { has_checksum, connect_id, ..ExplainEnet::new(datagram) }.to_string()
+                let restored = agreed.restored(datagram);
+                let commands = restored.as_ref().map(|restored| &*restored.commands);
+                let page = ExplainEnet { datagram, has_checksum, connect_id, commands };
+                match &restored {
+                    None => page.to_string(),
+                    Some(Restored { by, .. }) => format!("{page}Compressed by {by}.\n"),
+                }
             }
         }
     }
 
+    /// Whether it makes no sense as this. What is compressed and cannot be restored makes none.
     pub(super) fn has_fault(self, agreed: &Agreed, datagram: &[u8]) -> bool {
-        datagram.is_empty() || self.page(agreed, datagram).contains(" FAULT ")
+        match (self, agreed.enet_body(datagram)) {
+            _ if datagram.is_empty() => true,
+            (Self::Enet, Some((header, _))) if header.compressed => {
+                agreed.restored(datagram).is_none()
+            }
+            _ => self.page(agreed, datagram).contains(" FAULT "),
+        }
     }
 
     pub(super) const fn other(self) -> Self {
