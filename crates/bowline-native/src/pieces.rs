@@ -3,7 +3,7 @@
 use bowline_core::{Instant, Link, Pool};
 use bowline_transport::reliable::{Cut, OutStream, Piece, Ranges};
 use bowline_transport::tickets::Ends;
-use bowline_transport::unreliable::Next;
+use bowline_transport::unreliable::{Next, OutQueue};
 use bowline_wire::native::{DataHead, DataKind, Frame, Stream};
 use bowline_wire::{NoRoom, varint};
 
@@ -110,7 +110,7 @@ impl Peer {
         Ok(Packed::All)
     }
 
-    /// Puts whole messages, or a fragment of one, into a packet.
+    /// Puts whole messages, or fragments, into a packet.
     fn pack_unreliable(
         &mut self,
         memory: &mut Memory<'_>,
@@ -118,89 +118,120 @@ impl Peer {
         link: Link,
         others: bool,
     ) -> Result<Packed, NoRoom> {
+        loop {
+            if let Some(packed) = self.pack_next(memory, packet, link, others)? {
+                return Ok(packed);
+            }
+        }
+    }
+
+    /// Puts whole messages, or a fragment of one, into a packet. More may follow in it if nothing is said.
+    #[inline]
+    fn pack_next(
+        &mut self,
+        memory: &mut Memory<'_>,
+        packet: &mut Packet<'_>,
+        link: Link,
+        others: bool,
+    ) -> Result<Option<Packed>, NoRoom> {
         let domain = &mut memory.domains[link];
         let channel = domain.channel.0;
-        let (out, ordered) = match &mut domain.lane {
-            Lane::Unreliable { out } => (out, false),
-            Lane::Ordered { out, .. } => (out, true),
-            Lane::Reliable { .. } | Lane::Loose { .. } => return Ok(Packed::All),
+        let Some((out, ordered)) = sends_once(&mut domain.lane) else {
+            return Ok(Some(Packed::All));
         };
         let has_tickets = !out.tickets().is_empty();
         let kind = if ordered { DataKind::UnreliableOrdered } else { DataKind::Unreliable };
         let bare = DataHead { kind, channel, len: None }.len();
-        loop {
-            let room = packet.writer.room();
-            let room_max = packet.room(others).empty.saturating_sub(bare);
-            let (pool, quota) = (&mut memory.pool, &mut self.send_blocks);
-            let records = &mut memory.records;
-            let mut ends = Ends::new(&mut self.tickets, &mut self.outcomes);
-            if has_tickets {
-                out.drop_dead(pool, quota, records, &mut ends);
-                // For the range of bytes whose fate decides that of the messages.
-                if !packet.has_room_for_range(records, &self.send_records) {
-                    return Ok(Packed::PacketFull);
-                }
-            }
-            let alive = if has_tickets { out.alive(records) } else { out.queued() };
-            let start = out.offset();
-            match out.next(pool, quota, alive, room.saturating_sub(bare), room_max) {
-                Next::Nothing => return Ok(Packed::All),
-                Next::Later => return Ok(Packed::PacketFull),
-                Next::Whole(len) => {
-                    let left = room.saturating_sub(bare + varint::len(len as u32) + len);
-                    let more = others && left >= PIECE_MIN && out.queued() as usize == len;
-                    let head = DataHead { kind, channel, len: more.then_some(len as u32) };
-                    head.emit(&mut packet.writer)?;
-                    let space = packet.writer.tail_mut().get_mut(..len).ok_or(NoRoom)?;
-                    out.take_whole(pool, quota, space);
-                    packet.writer.advance(len);
-                    packet.eliciting = true;
-                    let end = out.offset();
-                    if has_tickets && out.tickets().on_sent(records, end, 0) {
-                        let range = Range { domain: link, start, end, void: false };
-                        packet.note_range(records, &mut self.send_records, range);
-                    }
-                    // Without a length the frame is the last one.
-                    return Ok(if more { Packed::All } else { Packed::PacketFull });
-                }
-                Next::Fragment => {
-                    let Some((id, offset, total)) = out.fragment() else {
-                        return Ok(Packed::All);
-                    };
-                    let kind = DataKind::Fragment { ordered, id, offset, total };
-                    let head_len = DataHead { kind, channel, len: None }.len();
-                    let rest = (total - offset) as usize;
-                    let Some(space) =
-                        room.checked_sub(head_len).filter(|&s| s >= PIECE_MIN.min(rest))
-                    else {
-                        return Ok(Packed::PacketFull);
-                    };
-                    let len = rest.min(space);
-                    // The prefix of the message, which does not travel, was taken out by now.
-                    let start = out.offset();
-                    let prefix = varint::len(total) as u32;
-                    let new = has_tickets && offset == 0;
-                    let tagged = new && out.tickets().on_sent(records, start, prefix)
-                        || has_tickets && offset > 0;
-                    let follow = others || out.queued() as usize > len;
-                    let left = space.saturating_sub(len + varint::len(len as u32));
-                    let more = follow && left >= PIECE_MIN;
-                    let head = DataHead { kind, channel, len: more.then_some(len as u32) };
-                    head.emit(&mut packet.writer)?;
-                    let space = packet.writer.tail_mut().get_mut(..len).ok_or(NoRoom)?;
-                    out.take_fragment(pool, quota, space);
-                    packet.writer.advance(len);
-                    packet.eliciting = true;
-                    if tagged {
-                        let range = Range { domain: link, start, end: out.offset(), void: false };
-                        packet.note_range(records, &mut self.send_records, range);
-                    }
-                    if !more {
-                        return Ok(Packed::PacketFull);
-                    }
-                }
+        let room = packet.writer.room();
+        let room_max = packet.room(others).empty.saturating_sub(bare);
+        let (pool, quota) = (&mut memory.pool, &mut self.send_blocks);
+        let records = &mut memory.records;
+        let mut ends = Ends::new(&mut self.tickets, &mut self.outcomes);
+        if has_tickets {
+            out.drop_dead(pool, quota, records, &mut ends);
+            // For the range of bytes whose fate decides that of the messages.
+            if !packet.has_room_for_range(records, &self.send_records) {
+                return Ok(Some(Packed::PacketFull));
             }
         }
+        let alive = if has_tickets { out.alive(records) } else { out.queued() };
+        let len = match out.next(pool, quota, alive, room.saturating_sub(bare), room_max) {
+            Next::Nothing => return Ok(Some(Packed::All)),
+            Next::Later => return Ok(Some(Packed::PacketFull)),
+            Next::Fragment => return self.pack_fragment(memory, packet, link, others),
+            Next::Whole(len) => len,
+        };
+        let left = room.saturating_sub(bare + varint::len(len as u32) + len);
+        let more = others && left >= PIECE_MIN && out.queued() as usize == len;
+        DataHead { kind, channel, len: more.then_some(len as u32) }.emit(&mut packet.writer)?;
+        let space = packet.writer.tail_mut().get_mut(..len).ok_or(NoRoom)?;
+        let start = out.offset();
+        out.take_whole(pool, quota, space);
+        packet.writer.advance(len);
+        packet.eliciting = true;
+        let end = out.offset();
+        if has_tickets && out.tickets().on_sent(records, end, 0) {
+            let range = Range { domain: link, start, end, void: false };
+            packet.note_range(records, &mut self.send_records, range);
+        }
+        // Without a length the frame is the last one.
+        Ok(Some(if more { Packed::All } else { Packed::PacketFull }))
+    }
+
+    /// Puts the next fragment of a message into a packet. More of the domain may follow in it if nothing is said.
+    fn pack_fragment(
+        &mut self,
+        memory: &mut Memory<'_>,
+        packet: &mut Packet<'_>,
+        link: Link,
+        others: bool,
+    ) -> Result<Option<Packed>, NoRoom> {
+        let domain = &mut memory.domains[link];
+        let channel = domain.channel.0;
+        let Some((out, ordered)) = sends_once(&mut domain.lane) else {
+            return Ok(Some(Packed::All));
+        };
+        let has_tickets = !out.tickets().is_empty();
+        let records = &mut memory.records;
+        let Some((id, offset, total)) = out.fragment() else { return Ok(Some(Packed::All)) };
+        let kind = DataKind::Fragment { ordered, id, offset, total };
+        let head_len = DataHead { kind, channel, len: None }.len();
+        let rest = (total - offset) as usize;
+        let space = packet.writer.room().checked_sub(head_len);
+        let Some(space) = space.filter(|&space| space >= PIECE_MIN.min(rest)) else {
+            return Ok(Some(Packed::PacketFull));
+        };
+        let len = rest.min(space);
+        // The prefix of the message, which does not travel, was taken out by now.
+        let start = out.offset();
+        let prefix = varint::len(total) as u32;
+        let new = has_tickets && offset == 0;
+        let tagged =
+            new && out.tickets().on_sent(records, start, prefix) || has_tickets && offset > 0;
+        let follow = others || out.queued() as usize > len;
+        let left = space.saturating_sub(len + varint::len(len as u32));
+        let more = follow && left >= PIECE_MIN;
+        let head = DataHead { kind, channel, len: more.then_some(len as u32) };
+        head.emit(&mut packet.writer)?;
+        let space = packet.writer.tail_mut().get_mut(..len).ok_or(NoRoom)?;
+        out.take_fragment(&mut memory.pool, &mut self.send_blocks, space);
+        packet.writer.advance(len);
+        packet.eliciting = true;
+        if tagged {
+            let range = Range { domain: link, start, end: out.offset(), void: false };
+            packet.note_range(records, &mut self.send_records, range);
+        }
+        Ok(if more { None } else { Some(Packed::PacketFull) })
+    }
+}
+
+/// What waits in a lane of a mode that does not resend, and whether it keeps order.
+#[inline]
+const fn sends_once(lane: &mut Lane) -> Option<(&mut OutQueue, bool)> {
+    match lane {
+        Lane::Unreliable { out } => Some((out, false)),
+        Lane::Ordered { out, .. } => Some((out, true)),
+        Lane::Reliable { .. } | Lane::Loose { .. } => None,
     }
 }
 
