@@ -240,8 +240,15 @@ impl Episode {
         let mut nodes = Vec::new();
         for index in 0..=client_count {
             let is_server = index == 0;
-            let config =
-                HostConfig { checksum, range_coder, ..host_config(&mut random, is_server) };
+            let mut config = host_config(&mut random, is_server);
+            (config.checksum, config.range_coder) = (checksum, range_coder);
+            if manner.is_reliable {
+                // Up to 1.3.18 what unreliable packets were dropped counts as waiting for ever.
+                config.waiting_max = random.pick(&[2_000, 40_000]);
+            }
+            if manner.flood.is_some() {
+                (config.incoming_bandwidth, config.outgoing_bandwidth) = (0, 0);
+            }
             let has_twin = match twinned {
                 Twinned::All => true,
                 Twinned::Server => is_server,
@@ -549,7 +556,9 @@ fn manner(random: &mut Random) -> Manner {
         0..=4 => manner(fair, 3),
         5..=18 => manner(usual, 4),
         19..=20 => {
-            let weather = Weather { corruption: 0, ..usual };
+            // What is missing makes the rest wait.
+            let loss = random.within(20, 250);
+            let weather = Weather { corruption: 0, loss, ..usual };
             Manner { is_reliable: true, forged: 0, ..manner(weather, 4) }
         }
         21..=28 => manner(awful, 3),

@@ -99,20 +99,20 @@ impl Subject for Flawed {
     }
 }
 
-/// The first difference in a hundred episodes.
-fn difference(flaw: Flaw, twinned: Twinned) -> Option<Box<Divergence>> {
+/// The first difference in so many episodes.
+fn difference(flaw: Flaw, twinned: Twinned, episodes: u64) -> Option<Box<Divergence>> {
     let makers = Makers {
         reference: &|config| Box::new(Host::new(config)),
         subject: &|config| Box::new(Flawed::new(config, flaw)),
         overlooked: &[],
     };
     let mut census = Census::default();
-    (0..120).find_map(|seed| run(seed, 200, makers, twinned, &mut census).err())
+    (0..episodes).find_map(|seed| run(seed, 200, makers, twinned, &mut census).err())
 }
 
 #[test]
 fn the_c_library_does_not_differ_from_itself() {
-    if let Some(divergence) = difference(Flaw::None, Twinned::All) {
+    if let Some(divergence) = difference(Flaw::None, Twinned::All, 120) {
         panic!("{divergence}");
     }
 }
@@ -131,21 +131,22 @@ fn whatever_is_changed_is_noticed() {
         Flaw::TimeoutIgnored,
         Flaw::PingAMillisecondLate,
     ] {
-        assert!(difference(flaw, Twinned::All).is_some(), "{flaw:?}");
+        // Some act seldom; most of this is only run where one is not noticed.
+        assert!(difference(flaw, Twinned::All, 1500).is_some(), "{flaw:?}");
     }
 }
 
 #[test]
 fn a_flaw_of_either_role_is_noticed_alone() {
     for twinned in [Twinned::Server, Twinned::Clients] {
-        assert!(difference(Flaw::OneBitOfOneDatagram, twinned).is_some(), "{twinned:?}");
+        assert!(difference(Flaw::OneBitOfOneDatagram, twinned, 120).is_some(), "{twinned:?}");
     }
 }
 
 #[test]
 fn a_difference_is_told_so_that_it_can_be_repeated() {
-    let first = difference(Flaw::OneBitOfOneDatagram, Twinned::All).expect("a difference");
-    let again = difference(Flaw::OneBitOfOneDatagram, Twinned::All).expect("a difference");
+    let first = difference(Flaw::OneBitOfOneDatagram, Twinned::All, 120).expect("a difference");
+    let again = difference(Flaw::OneBitOfOneDatagram, Twinned::All, 120).expect("a difference");
     assert_eq!(first.to_string(), again.to_string());
     assert!(first.what.contains("the reference:"), "{first}");
     assert!(first.to_string().contains(&format!("seed {}", first.seed)), "{first}");
