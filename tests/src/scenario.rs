@@ -25,6 +25,13 @@ impl NodePlan {
     }
 }
 
+/// An endpoint with the configuration that suits its memory, but for what `change` does to it.
+pub fn with(kind: Kind, change: impl FnOnce(&mut Config)) -> NodePlan {
+    let mut plan = NodePlan::new(kind);
+    change(&mut plan.config);
+    plan
+}
+
 /// Something that happens to the network for a while.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Disaster {

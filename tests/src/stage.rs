@@ -26,6 +26,19 @@ pub const MODES: [Mode; 5] = [
     Mode::ReliableLatest,
 ];
 
+/// Those that send once.
+pub const UNRELIABLE: [Mode; 2] = [Mode::Unreliable, Mode::UnreliableOrdered];
+
+/// Those that send until it is acknowledged.
+pub fn reliable() -> impl Iterator<Item = Mode> {
+    MODES.into_iter().filter(|mode| mode.is_reliable())
+}
+
+/// So many milliseconds.
+pub const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
 /// Endpoints, and after them bare sockets, on a network.
 pub struct Stage {
     /// The network; its first nodes are the endpoints, its last the mailboxes.

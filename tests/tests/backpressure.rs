@@ -1,24 +1,14 @@
 //! Who is told that there is no room is told when there is, and nobody takes what another was promised.
 
 use bowline_core::{Duration, Event, Mode, PeerId, SendError};
-use bowline_native::{Config, IncompleteLimits};
+use bowline_native::IncompleteLimits;
 use bowline_sim::{Link, PERCENT};
 use bowline_tests::memory::Kind;
-use bowline_tests::scenario::NodePlan;
-use bowline_tests::stage::{Stage, bytes};
+use bowline_tests::scenario::{NodePlan, with};
+use bowline_tests::stage::{Stage, bytes, millis};
 
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(20));
 const HEAP: NodePlan = NodePlan::new(Kind::Heap);
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn with(kind: Kind, change: impl FnOnce(&mut Config)) -> NodePlan {
-    let mut plan = NodePlan::new(kind);
-    change(&mut plan.config);
-    plan
-}
 
 /// Sends until there is no room, and returns how many messages there was room for.
 fn fill(stage: &mut Stage, node: usize, to: PeerId, mode: Mode, len: usize) -> usize {

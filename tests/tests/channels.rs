@@ -8,17 +8,13 @@ use bowline_sim::{Link, PERCENT, cases, replay_on_panic};
 use bowline_tests::backlog::{Backlog, Lane, Sent, classes, plan};
 use bowline_tests::memory::Kind;
 use bowline_tests::scenario::NodePlan;
-use bowline_tests::stage::{MODES, Stage, bytes};
+use bowline_tests::stage::{MODES, Stage, bytes, millis};
 
 /// 1 MB/s, which the window of 30,000 bytes fills, with room for all of it in the queue.
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(5)).with_rate(1_000_000, 100_000);
 const CLASS: Class = Class::DEFAULT;
 /// The longest datagram.
 const DATAGRAM: u64 = 1_200;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 fn weighing(weights: &[u8]) -> Vec<Class> {
     weights.iter().map(|&weight| Class { weight, ..CLASS }).collect()

@@ -4,31 +4,18 @@ use alloc::collections::BTreeMap;
 
 use bowline_core::{CloseReason, DisconnectReason, Duration, Event, Instant, Machine, Messages};
 use bowline_core::{Mode, Outcome, Outgoing, PeerId, SendError};
-use bowline_native::{Config, InUse};
+use bowline_native::InUse;
 use bowline_sim::{Link, PERCENT, Rng, Step, cases, replay_on_panic};
 use bowline_tests::dissect::{frames_of, is_data, is_void};
 use bowline_tests::memory::Kind;
 use bowline_tests::oracle::{Direction, Oracle, Terms};
-use bowline_tests::scenario::NodePlan;
-use bowline_tests::stage::{MODES, Stage, bytes, tagged};
+use bowline_tests::scenario::{NodePlan, with};
+use bowline_tests::stage::{MODES, Stage, UNRELIABLE, bytes, millis, reliable, tagged};
 
 extern crate alloc;
 
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(20));
 const HEAP: NodePlan = NodePlan::new(Kind::Heap);
-
-/// Those that send once.
-const UNRELIABLE: [Mode; 2] = [Mode::Unreliable, Mode::UnreliableOrdered];
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn with(kind: Kind, change: impl FnOnce(&mut Config)) -> NodePlan {
-    let mut plan = NodePlan::new(kind);
-    change(&mut plan.config);
-    plan
-}
 
 fn pair(seed: u64) -> (Stage, PeerId, PeerId) {
     Stage::connected(seed, [HEAP, HEAP], LINK)
@@ -38,10 +25,6 @@ fn pair(seed: u64) -> (Stage, PeerId, PeerId) {
 fn narrow(seed: u64) -> (Stage, PeerId, PeerId) {
     let plan = with(Kind::Heap, |config| config.in_flight_max = 2_400);
     Stage::connected(seed, [plan, HEAP], LINK)
-}
-
-fn reliable() -> impl Iterator<Item = Mode> {
-    MODES.into_iter().filter(|mode| mode.is_reliable())
 }
 
 /// Has node 0 send a message that lives so long.

@@ -5,16 +5,12 @@ use bowline_sim::{Link, PERCENT, Rng};
 use bowline_tests::memory::Kind;
 use bowline_tests::rogue::Rogue;
 use bowline_tests::scenario::NodePlan;
-use bowline_tests::stage::{MODES, Stage, bytes, tagged};
+use bowline_tests::stage::{MODES, Stage, bytes, millis, tagged};
 use bowline_wire::native::{Frame, Offset, Stream};
 use bowline_wire::varint;
 
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(20));
 const HEAP: NodePlan = NodePlan::new(Kind::Heap);
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 #[test]
 fn what_expired_before_the_first_poll_is_not_sent() {

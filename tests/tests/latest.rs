@@ -9,17 +9,13 @@ use bowline_tests::dissect::{frames_of, is_void};
 use bowline_tests::memory::Kind;
 use bowline_tests::oracle::{Direction, Oracle, Terms};
 use bowline_tests::scenario::NodePlan;
-use bowline_tests::stage::{Stage, bytes};
+use bowline_tests::stage::{Stage, bytes, millis};
 
 extern crate alloc;
 
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(20));
 const HEAP: NodePlan = NodePlan::new(Kind::Heap);
 const LATEST: Mode = Mode::ReliableLatest;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 fn pair(seed: u64) -> (Stage, PeerId, PeerId) {
     Stage::connected(seed, [HEAP, HEAP], LINK)

@@ -2,29 +2,16 @@
 
 use bowline_core::{CancelError, CloseReason, DisconnectReason, Duration, Event, Messages, Mode};
 use bowline_core::{Outcome, PeerId, SendError, Tag};
-use bowline_native::{Config, InUse};
+use bowline_native::InUse;
 use bowline_sim::{Link, PERCENT, cases, replay_on_panic};
 use bowline_tests::dissect::{frames_of, is_data};
 use bowline_tests::memory::Kind;
-use bowline_tests::scenario::NodePlan;
-use bowline_tests::stage::{MODES, Stage, bytes, tagged};
+use bowline_tests::scenario::{NodePlan, with};
+use bowline_tests::stage::{MODES, Stage, UNRELIABLE, bytes, millis, reliable, tagged};
 use bowline_wire::native::Frame;
 
 const LINK: Link = Link::PERFECT.with_delay(Duration::from_millis(20));
 const HEAP: NodePlan = NodePlan::new(Kind::Heap);
-
-/// Those that send once.
-const UNRELIABLE: [Mode; 2] = [Mode::Unreliable, Mode::UnreliableOrdered];
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn with(kind: Kind, change: impl FnOnce(&mut Config)) -> NodePlan {
-    let mut plan = NodePlan::new(kind);
-    change(&mut plan.config);
-    plan
-}
 
 fn pair(seed: u64) -> (Stage, PeerId, PeerId) {
     Stage::connected(seed, [HEAP, HEAP], LINK)
@@ -32,10 +19,6 @@ fn pair(seed: u64) -> (Stage, PeerId, PeerId) {
 
 fn of_all_modes(kind: Kind) -> impl Iterator<Item = (Kind, Mode)> {
     MODES.into_iter().map(move |mode| (kind, mode))
-}
-
-fn reliable() -> impl Iterator<Item = Mode> {
-    MODES.into_iter().filter(|mode| mode.is_reliable())
 }
 
 /// The tags of these outcomes, in order of the tags.
