@@ -10,12 +10,13 @@ use crate::{baremetal, firmware, fuzz, interop, top};
 
 /// The crates that must build for a machine without an operating system, and whose features are
 /// swept.
-const PROTOCOL_CRATES: [&str; 6] = [
+const PROTOCOL_CRATES: [&str; 7] = [
     "bowline-core",
     "bowline-wire",
     "bowline-transport",
     "bowline-crypto",
     "bowline-native",
+    "bowline-enet",
     "bowline-trace",
 ];
 

@@ -46,6 +46,9 @@ const CHORES: &[Chore] = &[
 ];
 
 fn main() -> ExitCode {
+    if let Some(compiled) = mutants::compile() {
+        return compiled;
+    }
     let mut arguments = std::env::args().skip(1);
     let chore = arguments.next().unwrap_or_default();
     match CHORES.iter().find(|(name, ..)| *name == chore) {

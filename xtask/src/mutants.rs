@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use crate::step::{Outcome, Report};
@@ -109,11 +109,35 @@ fn folder() -> PathBuf {
     target_folder(&top()).join("mutants")
 }
 
+/// What a copy of this program is called that compiles with a mutant.
+const WRAPPER: &str = "rustc-with-";
+
+/// A compiler of the workspace alone: what it depends on is the same with every mutant, and built once.
+fn wrapper(mutant: &str) -> std::io::Result<PathBuf> {
+    let wrapper = folder().join(format!("{WRAPPER}{mutant}{}", std::env::consts::EXE_SUFFIX));
+    std::fs::create_dir_all(folder())?;
+    std::fs::copy(std::env::current_exe()?, &wrapper)?;
+    Ok(wrapper)
+}
+
+/// Compiles with a mutant, if this program was called for that.
+pub(crate) fn compile() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os();
+    let own = PathBuf::from(arguments.next()?);
+    let mutant = own.file_stem()?.to_str()?.strip_prefix(WRAPPER)?;
+    let mut command = Command::new(arguments.next()?);
+    command.args(arguments).args(["--cfg", &format!("bowline_mutant=\"{mutant}\"")]);
+    Some(match command.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
 /// Builds a file of tests and returns the program.
 fn build(mutant: &str, file: &str) -> Result<PathBuf, String> {
     let mut command = cargo("test");
     if !mutant.is_empty() {
-        command.env("RUSTFLAGS", format!("--cfg bowline_mutant=\"{mutant}\""));
+        command.env("RUSTC_WORKSPACE_WRAPPER", wrapper(mutant).map_err(|error| error.to_string())?);
     }
     // Without debug assertions: it is the tests that are to notice.
     command
