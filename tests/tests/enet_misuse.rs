@@ -355,3 +355,16 @@ fn extreme_intervals_and_timeouts_do_not_make_a_host_spin() {
         assert_eq!(hosts.read(1, back).len(), 1);
     }
 }
+
+#[test]
+fn the_throttle_of_a_connection_that_has_not_begun_cannot_be_set() {
+    let plans = vec![(Config::DEFAULT, Memory::heap(8)), (Config::DEFAULT, Memory::heap(8))];
+    let mut hosts = Hosts::new(1, plans, LINK);
+    let there = hosts.call(0, 1, 8, 0);
+    let now = hosts.now();
+    let throttle = Throttle { interval: 1, acceleration: 1, deceleration: 1 };
+    // The answer would not fit the question any more, and the connection fail.
+    assert_eq!(hosts.hosts[0].configure_throttle(now, there, throttle), Err(UnknownPeer));
+    hosts.run_millis(1_000);
+    assert_eq!(hosts.take_events(0), [Event::Connected(there)]);
+}

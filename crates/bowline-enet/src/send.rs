@@ -184,7 +184,7 @@ impl<S: Storage, C: Compression> Host<S, C> {
     ///
     /// # Errors
     ///
-    /// When there is no such connection.
+    /// When there is no such connection, or it has not begun or is ending.
     pub fn configure_throttle(
         &mut self,
         now: Instant,
@@ -196,6 +196,10 @@ impl<S: Storage, C: Compression> Host<S, C> {
         let mut work = self.work();
         work.parts.sets.ready.insert(slot);
         let peer = work.parts.peers.get_mut(slot).ok_or(UnknownPeer)?;
+        if !peer.is_live() {
+            // The answer to a request must bear the settings of the request.
+            return Err(UnknownPeer);
+        }
         peer.throttling = throttle;
         let command = Command::ThrottleConfigure(throttle);
         peer.queue_control(&mut work.parts.memory, work.shared, true, &command)
