@@ -172,6 +172,18 @@ impl Work<'_> {
         }
     }
 
+    /// What was to be acknowledged bore no time, so it is not. If it was a DISCONNECT, nothing would ever end the
+    /// wait for its acknowledgement to be sent: it is over at once.
+    pub(crate) fn part_without_time(&mut self, slot: usize) {
+        let Some(peer) = self.parts.peers.get(slot) else { return };
+        let is_stuck =
+            peer.state == State::AcknowledgingDisconnect && peer.acknowledgements.is_empty();
+        if is_stuck && self.shared.config.hardening.check_times {
+            let end = End::Peer(peer.event_data);
+            self.finish(slot, end);
+        }
+    }
+
     /// A connection has timed out, or the peer has acknowledged that it is over.
     pub(crate) fn lose(&mut self, slot: usize, end: End) {
         let Some(peer) = self.parts.peers.get(slot) else { return };

@@ -179,7 +179,10 @@ impl Work<'_> {
                 }
             };
             if head.acknowledge {
-                let sent_time = header.sent_time.ok_or(DropReason::Malformed)?;
+                let Some(sent_time) = header.sent_time else {
+                    self.part_without_time(at);
+                    return Err(DropReason::Malformed);
+                };
                 self.acknowledge(at, head, command.kind(), sent_time)?;
             }
         }
