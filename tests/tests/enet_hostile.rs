@@ -604,3 +604,48 @@ fn all_memory_comes_back_whatever_a_peer_left_behind() {
         Rogue::new(number).join(&mut solo);
     }
 }
+
+#[test]
+fn a_disconnect_that_cannot_be_acknowledged_does_not_hold_its_slot() {
+    let mut solo = solo(Config::DEFAULT);
+    let mut rogue = Rogue::new(1);
+    let peer = rogue.join(&mut solo);
+    let number = rogue.number();
+    let disconnect = Command::Disconnect { data: 5 };
+    let datagram = rogue.say(None, &[(CommandHead::acknowledged(0xFF, number), disconnect)]);
+    assert_eq!(solo.feed(rogue.address, &datagram), Err(DropReason::Malformed));
+    solo.pass(60_000);
+    let reason = DisconnectReason::ClosedByPeer(CloseReason(5));
+    assert_eq!(solo.events(), [Event::Disconnected(peer, reason)]);
+    assert_eq!(solo.host.peer_statistics(peer), None);
+}
+
+#[test]
+fn a_lost_packet_that_a_long_one_waits_for_is_taken_when_too_much_waits() {
+    for (config, is_taken) in
+        [(hardened(|on| on.fill_gaps = true), true), (hardened(|_| {}), false)]
+    {
+        let mut solo = solo(Config { waiting_max: 10_000, ..config });
+        let mut rogue = Rogue::new(1);
+        let peer = rogue.join(&mut solo);
+        let mut feed = |sequence, command| {
+            solo.feed(rogue.address, &rogue.say(Some(1), &[(reliable(sequence), command)]))
+        };
+        let payload = [1; 1_000];
+        let part = |number| {
+            Command::SendFragment(fragment(2, 20, number, 20_000, number * 1_000, &payload))
+        };
+        for number in 0..10 {
+            feed(2 + number as u16, part(number)).unwrap();
+        }
+        let first = Command::SendReliable { payload: b"first" };
+        // Another one that nobody waits for is not, in any case.
+        assert_eq!(feed(22, first), Err(DropReason::Full));
+        assert_eq!(feed(1, first), if is_taken { Ok(()) } else { Err(DropReason::Full) });
+        for number in 10..20 {
+            feed(2 + number as u16, part(number)).unwrap();
+        }
+        let lens: Vec<usize> = solo.read(peer).iter().map(Vec::len).collect();
+        assert_eq!(lens, if is_taken { vec![5, 20_000] } else { vec![] });
+    }
+}

@@ -115,7 +115,8 @@ pub struct Hardening {
     /// Times in our datagrams begin at random for each peer, and acknowledgements count only if they echo a time
     /// between the first sending of what they acknowledge and now; the one that completes a connection only if
     /// it is exactly one that was sent. So nobody can connect blindly in another's name but by guessing one of
-    /// 65,536 times, and no acknowledgement makes the round trip time longer than it was.
+    /// 65,536 times, and no acknowledgement makes the round trip time longer than it was. And a DISCONNECT that
+    /// cannot be acknowledged, for it bears no time, ends the connection, whose slot ENet never frees.
     pub check_times: bool,
     /// Most acknowledgements that wait to be sent to one peer; what cannot be acknowledged is not taken. ENet: no
     /// limit.
@@ -125,6 +126,10 @@ pub struct Hardening {
     /// How many entries of its lists a host looks through for one datagram; what is left of it after that is
     /// dropped, and sent again by a peer that is in order. ENet: no limit.
     pub steps_max: u32,
+    /// A reliable packet for which others of its channel wait is taken even if [`Config::waiting_max`] or
+    /// `arrivals_max` is reached. ENet refuses it: a channel on which a long packet overtakes a lost one
+    /// never goes on, until the sender gives up.
+    pub fill_gaps: bool,
 }
 
 /// How often something may happen.
@@ -147,6 +152,7 @@ impl Hardening {
         acknowledgements_max: 2_048,
         arrivals_max: 8_192,
         steps_max: 65_536,
+        fill_gaps: true,
     };
     /// ENet's own behaviour.
     pub const OFF: Self = Self {
@@ -157,6 +163,7 @@ impl Hardening {
         acknowledgements_max: u16::MAX,
         arrivals_max: u32::MAX,
         steps_max: u32::MAX,
+        fill_gaps: false,
     };
 }
 

@@ -128,10 +128,16 @@ impl Peer {
                 Place::After(after) => after,
             }
         };
-        if self.waiting >= config.waiting_max
-            || self.quotas.arrivals.held() >= config.hardening.arrivals_max
-        {
-            return Err(DropReason::Full);
+        let is_full = self.waiting >= config.waiting_max
+            || self.quotas.arrivals.held() >= config.hardening.arrivals_max;
+        if is_full {
+            let channel = &memory.channels[new.link];
+            let is_waited_for = is_reliable
+                && !channel.reliable.is_empty()
+                && new.reliable == channel.incoming_reliable.wrapping_add(1);
+            if !(config.hardening.fill_gaps && is_waited_for) {
+                return Err(DropReason::Full);
+            }
         }
         let mut arrival = Arrival {
             flags: new.flags,
