@@ -368,3 +368,32 @@ fn the_throttle_of_a_connection_that_has_not_begun_cannot_be_set() {
     hosts.run_millis(1_000);
     assert_eq!(hosts.take_events(0), [Event::Connected(there)]);
 }
+
+#[test]
+fn who_has_no_room_for_another_channel_is_told_when_there_is() {
+    // Eight channels for two peers, of which half are promised.
+    let mut memory: Box<Fixed<2, 8, 256, 1_024>> = Box::default();
+    let mut solo = Solo::new(Config::DEFAULT, &mut *memory);
+    let mut parameters = Rogue::new(1).parameters;
+    parameters.channel_count = 200;
+    let [first, second] = [1, 2].map(|number| {
+        let mut rogue = Rogue { parameters, ..Rogue::new(number) };
+        rogue.parameters.connect_id = [number as u8; 4];
+        rogue.join(&mut solo)
+    });
+    let send = |solo: &mut Solo<_>, peer, channel| {
+        solo.host.send_packet(solo.now, peer, ChannelId(channel), Flags::NONE, &[b"x"])
+    };
+    for channel in 0..6 {
+        assert_eq!(send(&mut solo, first, channel), Ok(()));
+    }
+    for channel in 0..2 {
+        assert_eq!(send(&mut solo, second, channel), Ok(()), "what was promised is there");
+    }
+    assert_eq!(send(&mut solo, second, 2), Err(SendError::Full));
+    solo.drain();
+    assert_eq!(solo.events(), [], "there is room for packets, but not for this one");
+    solo.host.reset(solo.now, first).unwrap();
+    assert_eq!(solo.events(), [Event::Writable(second)]);
+    assert_eq!(send(&mut solo, second, 2), Ok(()));
+}

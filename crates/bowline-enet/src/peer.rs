@@ -109,6 +109,15 @@ pub(crate) enum End {
     Misbehaved,
 }
 
+/// What a message needed that was not there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) commands: u32,
+    pub(crate) blocks: u32,
+    /// Its channel was never used before.
+    pub(crate) channel: bool,
+}
+
 /// One slot.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -194,7 +203,7 @@ pub struct Peer {
     /// The packet that the application is reading.
     pub(crate) reading: Link,
     /// There was no memory for a message of this many blocks and commands.
-    pub(crate) wanted: Option<(u32, u32)>,
+    pub(crate) wanted: Option<Wanted>,
     pub(crate) quotas: Quotas,
 }
 

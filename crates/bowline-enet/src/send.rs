@@ -7,7 +7,7 @@ use crate::command::Queued;
 use crate::compression::Compression;
 use crate::flags::Flags;
 use crate::host::{Host, UnknownPeer, Work};
-use crate::peer::{PING_INTERVAL, PING_INTERVAL_MAX, Peer, State, Timeout};
+use crate::peer::{PING_INTERVAL, PING_INTERVAL_MAX, Peer, State, Timeout, Wanted};
 use crate::queue::Pieces;
 use crate::statistics::PeerStatistics;
 use crate::storage::{Memory, Need, Storage};
@@ -115,15 +115,20 @@ impl<S: Storage, C: Compression> Host<S, C> {
         }
         let peer = parts.peers.get_mut(slot).ok_or(SendError::UnknownPeer)?;
         if is_over || !peer.has_room(&parts.memory, plan.count, blocks as u32) {
-            peer.wanted = Some((plan.count, blocks as u32));
+            let blocks = blocks as u32;
+            peer.wanted = Some(Wanted { commands: plan.count, blocks, channel: false });
             parts.sets.blocked.insert(slot);
             return Err(SendError::Full);
         }
         let mut pieces = Pieces { rest: pieces, at: 0 };
         let packet = Packet { channel: channel.0, flags, len: len as u32 };
         let memory = &mut parts.memory;
-        peer.send(memory, &mut self.shared, packet, &plan, &mut pieces)
-            .map_err(|_| SendError::Full)?;
+        if peer.send(memory, &mut self.shared, packet, &plan, &mut pieces).is_err() {
+            let blocks = blocks as u32;
+            peer.wanted = Some(Wanted { commands: plan.count, blocks, channel: true });
+            parts.sets.blocked.insert(slot);
+            return Err(SendError::Full);
+        }
         parts.sets.ready.insert(slot);
         Ok(())
     }
@@ -435,12 +440,16 @@ impl Work<'_> {
             let Some(slot) = self.parts.sets.blocked.next(from) else { return };
             from = slot + 1;
             let Some(peer) = self.parts.peers.get_mut(slot) else { return };
-            let Some((commands, blocks)) = peer.wanted else {
+            let Some(Wanted { commands, blocks, channel }) = peer.wanted else {
                 self.parts.sets.blocked.remove(slot);
                 continue;
             };
             let is_under = peer.queued <= self.shared.config.send_max / 2;
-            if is_under && peer.has_room(&self.parts.memory, commands, blocks) {
+            let memory = &self.parts.memory;
+            let has_channel = !channel
+                || memory.channels.can_take(&peer.quotas.channels, 1)
+                    && memory.banks.can_take(&peer.quotas.banks, 1);
+            if is_under && has_channel && peer.has_room(memory, commands, blocks) {
                 peer.wanted = None;
                 peer.news.writable = true;
                 self.parts.sets.blocked.remove(slot);
