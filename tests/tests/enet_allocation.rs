@@ -1,6 +1,8 @@
 //! ENet: memory is asked for while a host grows to what it needs, and never again.
 
-use std::collections::VecDeque;
+extern crate alloc;
+
+use alloc::collections::VecDeque;
 
 use bowline_core::{Address, ChannelId, Duration, Event, Instant, Machine, Messages, Received};
 use bowline_crypto::SipHash;

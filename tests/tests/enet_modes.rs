@@ -1,6 +1,8 @@
 //! ENet: what becomes of packets, whatever the network does to them.
 
-use std::collections::BTreeMap;
+extern crate alloc;
+
+use alloc::collections::BTreeMap;
 
 use bowline_core::{ChannelId, Duration, Event, Messages, Mode, Outgoing};
 use bowline_enet::{Checksum, Config, Flags, Intercept, State, Throttle, Verdict};
@@ -337,14 +339,14 @@ fn packets_of_any_length_arrive_with_a_checksum_at_any_mtu() {
 
 #[test]
 fn damaged_datagrams_do_nothing_if_there_is_a_checksum() {
-    let custom: fn(&[u8], [u8; 4], &[u8]) -> [u8; 4] = |header, id, commands| {
+    let custom = Checksum::Custom(|header, id, commands| {
         let bytes = header.iter().chain(&id).chain(commands);
         let sum = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |sum, byte| {
             (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
         });
         ((sum >> 32 ^ sum) as u32).to_le_bytes()
-    };
-    for checksum in [Checksum::Crc32, Checksum::Custom(custom)] {
+    });
+    for checksum in [Checksum::Crc32, custom] {
         let config = Config { checksum, ..Config::DEFAULT };
         let (mut hosts, there, back) = Hosts::pair(1, config, CLEAN.with_corrupt(10 * PERCENT));
         let packets: Vec<_> = (0..200).map(|number| numbered(number, 300)).collect();

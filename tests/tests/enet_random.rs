@@ -88,7 +88,7 @@ impl Pair {
         let mut bytes = vec![0; usize::from(y) % 100];
         self.rng.fill(&mut bytes);
         let mut to = node;
-        if y % 4 > 0 && !self.seen.is_empty() {
+        if !y.is_multiple_of(4) && !self.seen.is_empty() {
             (to, bytes) = self.seen[usize::from(y) % self.seen.len()].clone();
             for _ in 0..self.rng.below(4) {
                 let at = self.rng.below(bytes.len() as u64) as usize;
