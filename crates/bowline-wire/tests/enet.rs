@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 fn vectors() -> Vec<Value> {
-    let lines = include_str!("../vectors/enet.jsonl").lines();
+    let lines = include_str!("../vectors/enet/datagrams.jsonl").lines();
     lines.map(|line| serde_json::from_str(line).expect("an object")).collect()
 }
 

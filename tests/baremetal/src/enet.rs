@@ -5,7 +5,9 @@ use bowline_core::{
     Received,
 };
 use bowline_crypto::SipHash;
-use bowline_enet::{Checksum, Config, Fixed, Flags, Host, Release, Throttle, Timeout, Uncompressed};
+use bowline_enet::{
+    Checksum, Config, Fixed, Flags, Host, Release, Throttle, Timeout, Uncompressed,
+};
 
 use crate::input::{Input, keep};
 
@@ -15,9 +17,7 @@ pub fn exercise(input: &mut Input) {
     let (mut ours, mut theirs) = (Memory::new(), Memory::new());
     let config = config(input);
     let seed = input.bytes();
-    let Ok(mut client) =
-        Host::compressed(config, &SipHash, &seed, &mut ours, Uncompressed)
-    else {
+    let Ok(mut client) = Host::compressed(config, &SipHash, &seed, &mut ours, Uncompressed) else {
         return;
     };
     let Ok(mut server) = Host::new(config, &SipHash, &seed, &mut theirs) else { return };
