@@ -51,8 +51,10 @@ impl<S: Storage, C: Compression> Host<S, C> {
             }
             work.parts.sets.ready.remove(slot);
             work.shared.pass.at = slot + 1;
-            provide(&mut self.storage);
-            let mut work = Work { parts: self.storage.parts(), shared: &mut self.shared };
+            if !work.parts.memory.has_reserve() {
+                provide(&mut self.storage);
+                work = Work { parts: self.storage.parts(), shared: &mut self.shared };
+            }
             if let Some(filled) = work.visit(slot, buf, check_timeouts) {
                 return Ok(Some(self.finish_datagram(&filled, buf)));
             }
@@ -116,10 +118,20 @@ impl<S: Storage, C: Compression> Host<S, C> {
     }
 }
 
+/// Commands and blocks for a ping and the end of a connection.
+const RESERVE: usize = 4;
+
+impl Memory<'_> {
+    fn has_reserve(&self) -> bool {
+        self.commands.vacant() >= RESERVE && self.pool.has(RESERVE)
+    }
+}
+
 /// Sees to it that there is memory for a ping and the end of a connection.
+#[cold]
 fn provide<S: Storage>(storage: &mut S) {
-    while storage.parts().memory.commands.vacant() < 4 && storage.grow(Need::Command) {}
-    while storage.parts().memory.pool.vacant() < 4 && storage.grow(Need::Block) {}
+    while storage.parts().memory.commands.vacant() < RESERVE && storage.grow(Need::Command) {}
+    while storage.parts().memory.pool.vacant() < RESERVE && storage.grow(Need::Block) {}
 }
 
 impl Shared {
