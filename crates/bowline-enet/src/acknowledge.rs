@@ -78,7 +78,29 @@ enum Where {
 
 impl Peer {
     /// The command that is in flight, or waits to be resent.
+    #[inline]
     fn find_sent(
+        &self,
+        memory: &Memory<'_>,
+        channel: u8,
+        sequence: u16,
+        steps: &mut Steps,
+    ) -> Result<Option<Found>, DropReason> {
+        // Most are acknowledged in the order in which they were sent.
+        if let Some(link) = self.sent.first.some() {
+            let queued = &memory.commands[link];
+            if queued.acknowledge
+                && queued.attempts > 0
+                && queued.sequence == sequence
+                && queued.channel == channel
+            {
+                return Ok(Some(Found { link, list: Where::Sent }));
+            }
+        }
+        self.search_sent(memory, channel, sequence, steps)
+    }
+
+    fn search_sent(
         &self,
         memory: &Memory<'_>,
         channel: u8,
@@ -119,6 +141,7 @@ impl Peer {
     }
 
     /// Takes a round trip time into account, in milliseconds.
+    #[inline]
     fn measure(&mut self, now: Time, sample: u32) {
         if self.last_receive == Time::ZERO {
             self.rtt = sample;
@@ -162,6 +185,7 @@ impl Peer {
     }
 
     /// Takes an acknowledged command out.
+    #[inline]
     fn remove_acknowledged(&mut self, memory: &mut Memory<'_>, found: Found) -> CommandKind {
         let Found { link, list } = found;
         let queued = &memory.commands[link];

@@ -90,6 +90,7 @@ impl Arrival {
     }
 
     /// Takes in a packet of one piece; false if memory is short.
+    #[inline]
     pub(crate) fn fill(&mut self, pool: &mut Pool<'_>, quota: &mut Quota, bytes: &[u8]) -> bool {
         if bytes.is_empty() {
             return true;
@@ -100,6 +101,11 @@ impl Arrival {
             let _ = Writer::new(room).bytes(bytes);
             return true;
         }
+        self.fill_long(pool, quota, bytes)
+    }
+
+    /// As [`Self::fill`], for what takes more than a block.
+    fn fill_long(&mut self, pool: &mut Pool<'_>, quota: &mut Quota, bytes: &[u8]) -> bool {
         let Some(chain) = pool.take_chain(quota, pool.blocks_for(bytes.len())) else {
             return false;
         };
@@ -147,11 +153,14 @@ impl Arrival {
     }
 
     /// Gives back all that its bytes lie in.
+    #[inline]
     pub(crate) fn give_bytes(&mut self, pool: &mut Pool<'_>, quota: &mut Quota) {
         pool.give_chain(quota, self.bytes);
         self.bytes = Link::NONE;
-        self.parts.give(pool, quota);
-        self.arrived.give(pool, quota);
+        if self.missing > 0 {
+            self.parts.give(pool, quota);
+            self.arrived.give(pool, quota);
+        }
     }
 }
 

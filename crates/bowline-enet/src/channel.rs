@@ -72,6 +72,11 @@ impl Channel {
         !matches!(windows_ahead(sequence, self.incoming_reliable), 7 | 8)
     }
 
+    /// Unreliable numbers have run out: only a reliable packet helps.
+    pub(crate) const fn is_worn(&self) -> bool {
+        self.outgoing_unreliable == u16::MAX
+    }
+
     /// A reliable command is queued.
     pub(crate) const fn number_reliable(&mut self, sequence: u16) {
         self.outgoing_reliable = sequence;

@@ -30,15 +30,31 @@ struct Newcomer<'a> {
     count: u32,
 }
 
+impl Newcomer<'_> {
+    #[inline]
+    const fn arrival(&self) -> Arrival {
+        Arrival {
+            flags: self.flags,
+            channel: self.channel,
+            reliable: self.reliable,
+            unreliable: self.unreliable,
+            len: self.len,
+            ..Arrival::VACANT
+        }
+    }
+}
+
 impl Channel {
-    /// Whether a packet's turn is now, nothing of its sort being there that waits.
+    /// Whether it is this packet's turn, and nothing of its sort is here that waits.
     #[inline]
     fn is_next(&self, new: &Newcomer<'_>) -> bool {
-        match new.flags {
-            Flags::RELIABLE => new.reliable == self.incoming_reliable.wrapping_add(1),
-            flags if flags.contains(Flags::UNSEQUENCED) => true,
-            _ => new.reliable == self.incoming_reliable,
+        if new.flags.contains(Flags::RELIABLE) {
+            return new.reliable == self.incoming_reliable.wrapping_add(1)
+                && self.reliable.is_empty();
         }
+        let is_ahead = new.flags.contains(Flags::UNSEQUENCED)
+            || new.reliable == self.incoming_reliable && new.unreliable > self.incoming_unreliable;
+        is_ahead && self.unreliable.is_empty()
     }
 }
 
@@ -91,6 +107,7 @@ impl Peer {
     }
 
     /// Takes a packet, or begins one. None if it is not wanted: too late, too early, or here already.
+    #[inline]
     fn take(
         &mut self,
         memory: &mut Memory<'_>,
@@ -98,89 +115,44 @@ impl Peer {
         new: Newcomer<'_>,
         steps: &mut Steps,
     ) -> Result<Option<Link>, DropReason> {
-        let is_unsequenced = new.flags.contains(Flags::UNSEQUENCED);
         if self.state == State::DisconnectLater {
             return Ok(None);
         }
-        let channel = &memory.channels[new.link];
-        if !is_unsequenced && !channel.takes(new.reliable) {
-            return Ok(None);
+        if new.count == 0 && memory.channels[new.link].is_next(&new) {
+            return self.deliver(memory, config, &new).map(Some);
         }
-        let is_reliable = new.flags.contains(Flags::RELIABLE);
-        let list = if is_reliable { &channel.reliable } else { &channel.unreliable };
-        let is_next = list.is_empty() && new.count == 0 && channel.is_next(&new);
-        let is_past = match is_reliable {
-            true => new.reliable == channel.incoming_reliable,
-            false => {
-                !is_unsequenced
-                    && new.reliable == channel.incoming_reliable
-                    && new.unreliable <= channel.incoming_unreliable
-            }
-        };
-        if is_past {
-            return Ok(None);
-        }
-        let after = if is_unsequenced || is_next {
-            Link::NONE
-        } else {
-            match self.place(memory, &new, steps)? {
-                Place::Taken(_) => return Ok(None),
-                Place::After(after) => after,
-            }
-        };
-        let is_full = self.waiting >= config.waiting_max
-            || self.quotas.arrivals.held() >= config.hardening.arrivals_max;
-        if is_full {
-            let channel = &memory.channels[new.link];
-            let is_waited_for = is_reliable
-                && !channel.reliable.is_empty()
-                && new.reliable == channel.incoming_reliable.wrapping_add(1);
-            if !(config.hardening.fill_gaps && is_waited_for) {
-                return Err(DropReason::Full);
-            }
-        }
-        let mut arrival = Arrival {
-            flags: new.flags,
-            channel: new.channel,
-            reliable: new.reliable,
-            unreliable: new.unreliable,
-            len: new.len,
-            ..Arrival::VACANT
-        };
-        if new.count > 0 {
-            arrival.begin(new.count);
-        } else if !memory.arrivals.can_take(&self.quotas.arrivals, 1)
-            || !arrival.fill(&mut memory.pool, &mut self.quotas.blocks, new.bytes)
-        {
-            return Err(DropReason::Full);
-        }
-        let quota = &mut self.quotas.arrivals;
-        if is_next {
-            // Nothing has to be looked for: it is delivered without having waited.
-            let link = self.delivered.push_new(&mut memory.arrivals, quota, arrival);
-            let link = link.ok_or(DropReason::Full)?;
-            self.waiting = self.waiting.saturating_add(new.len);
-            self.pass(memory, &new, link);
-            return Ok(Some(link));
-        }
-        let link = memory.arrivals.insert(quota, arrival).ok_or(DropReason::Full)?;
-        self.waiting = self.waiting.saturating_add(new.len);
-        let channel = &mut memory.channels[new.link];
-        if is_reliable {
-            channel.reliable.insert_after(&mut memory.arrivals, after, link);
-            channel.reliable_finger = link;
-            self.walk_reliable(memory, new.link, link);
-        } else {
-            channel.unreliable.insert_after(&mut memory.arrivals, after, link);
-            channel.unreliable_finger = link;
-            self.walk_unreliable(memory, new.link, link);
-        }
-        Ok(Some(link))
+        self.line_up(memory, config, &new, steps)
     }
 
-    /// A packet that was next is delivered: the channel goes on behind it.
+    /// Whether packets that were not read leave room for another.
     #[inline]
-    fn pass(&mut self, memory: &mut Memory<'_>, new: &Newcomer<'_>, link: Link) {
+    const fn takes_more(&self, config: &Config) -> bool {
+        self.waiting < config.waiting_max
+            && self.quotas.arrivals.held() < config.hardening.arrivals_max
+    }
+
+    /// Takes a packet whose turn it is: it is delivered without having waited.
+    #[inline]
+    fn deliver(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        new: &Newcomer<'_>,
+    ) -> Result<Link, DropReason> {
+        if !self.takes_more(config) {
+            return Err(DropReason::Full);
+        }
+        let mut arrival = new.arrival();
+        if !arrival.fill(&mut memory.pool, &mut self.quotas.blocks, new.bytes) {
+            return Err(DropReason::Full);
+        }
+        let bytes = arrival.bytes();
+        let quota = &mut self.quotas.arrivals;
+        let Some(link) = self.delivered.push_new(&mut memory.arrivals, quota, arrival) else {
+            memory.pool.give_chain(&mut self.quotas.blocks, bytes);
+            return Err(DropReason::Full);
+        };
+        self.waiting = self.waiting.saturating_add(new.len);
         let channel = &mut memory.channels[new.link];
         if new.flags.contains(Flags::RELIABLE) {
             channel.incoming_reliable = new.reliable;
@@ -191,6 +163,69 @@ impl Peer {
         } else if !new.flags.contains(Flags::UNSEQUENCED) {
             channel.incoming_unreliable = new.unreliable;
         }
+        Ok(link)
+    }
+
+    /// Puts a packet among those that wait, and delivers those that need not wait any longer.
+    fn line_up(
+        &mut self,
+        memory: &mut Memory<'_>,
+        config: &Config,
+        new: &Newcomer<'_>,
+        steps: &mut Steps,
+    ) -> Result<Option<Link>, DropReason> {
+        let is_unsequenced = new.flags.contains(Flags::UNSEQUENCED);
+        let channel = &memory.channels[new.link];
+        if !is_unsequenced && !channel.takes(new.reliable) {
+            return Ok(None);
+        }
+        let after = match new.flags {
+            _ if is_unsequenced => Link::NONE,
+            Flags::RELIABLE if new.reliable == channel.incoming_reliable => return Ok(None),
+            Flags::RELIABLE => match self.place(memory, new, steps)? {
+                Place::Taken(_) => return Ok(None),
+                Place::After(after) => after,
+            },
+            _ if new.reliable == channel.incoming_reliable
+                && new.unreliable <= channel.incoming_unreliable =>
+            {
+                return Ok(None);
+            }
+            _ => match self.place(memory, new, steps)? {
+                Place::Taken(_) => return Ok(None),
+                Place::After(after) => after,
+            },
+        };
+        if !self.takes_more(config) {
+            let channel = &memory.channels[new.link];
+            let is_waited_for = new.flags.contains(Flags::RELIABLE)
+                && !channel.reliable.is_empty()
+                && new.reliable == channel.incoming_reliable.wrapping_add(1);
+            if !(config.hardening.fill_gaps && is_waited_for) {
+                return Err(DropReason::Full);
+            }
+        }
+        let link = memory.arrivals.insert(&mut self.quotas.arrivals, new.arrival());
+        let link = link.ok_or(DropReason::Full)?;
+        let arrival = &mut memory.arrivals[link];
+        if new.count > 0 {
+            arrival.begin(new.count);
+        } else if !arrival.fill(&mut memory.pool, &mut self.quotas.blocks, new.bytes) {
+            memory.arrivals.give(&mut self.quotas.arrivals, link);
+            return Err(DropReason::Full);
+        }
+        self.waiting = self.waiting.saturating_add(new.len);
+        let channel = &mut memory.channels[new.link];
+        if new.flags.contains(Flags::RELIABLE) {
+            channel.reliable.insert_after(&mut memory.arrivals, after, link);
+            channel.reliable_finger = link;
+            self.walk_reliable(memory, new.link, link);
+        } else {
+            channel.unreliable.insert_after(&mut memory.arrivals, after, link);
+            channel.unreliable_finger = link;
+            self.walk_unreliable(memory, new.link, link);
+        }
+        Ok(Some(link))
     }
 
     /// Where among those that wait a packet belongs: entries near the last one that was put in are looked at first.

@@ -1,6 +1,7 @@
 //! How a packet is sent, as ENet tells it.
 
 use bowline_core::Mode;
+use bowline_wire::enet::CommandKind;
 
 /// A set of ENet's packet flags, with its values.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -45,6 +46,20 @@ impl Flags {
             Mode::UnreliableOrdered => Some(Self::UNRELIABLE_FRAGMENT),
             Mode::Reliable => Some(Self::RELIABLE),
             _ => None,
+        }
+    }
+
+    /// In which command a packet with these flags goes that needs not be cut, its channel having run out of
+    /// unreliable numbers or not.
+    #[inline]
+    pub(crate) const fn kind(self, is_worn: bool) -> CommandKind {
+        let is_reliable = self.contains(Self::RELIABLE);
+        if self.contains(Self::UNSEQUENCED) && !is_reliable {
+            CommandKind::SendUnsequenced
+        } else if is_reliable || is_worn {
+            CommandKind::SendReliable
+        } else {
+            CommandKind::SendUnreliable
         }
     }
 

@@ -5,6 +5,7 @@ use bowline_wire::Writer;
 use bowline_wire::enet::{CONNECTION_CHANNEL, Command, CommandHead, CommandKind};
 
 use crate::command::{Acknowledgement, Queued};
+use crate::flags::Flags;
 use crate::host::Shared;
 use crate::peer::Peer;
 use crate::storage::Memory;
@@ -69,54 +70,86 @@ impl Peer {
         let mut writer = Writer::new(&mut fixed);
         // The longest command has as many bytes as there are.
         let _ = command.emit(head, &mut writer);
+        let mut nothing = Pieces { rest: &[], at: 0 };
+        let quota = &mut self.quotas.blocks;
+        let bytes = store_long(&mut memory.pool, quota, writer.written(), 0, &mut nothing);
         let queued = Queued {
+            bytes: bytes.ok_or(Full)?,
+            len: writer.len() as u16,
             kind: command.kind(),
             acknowledge,
             channel: CONNECTION_CHANNEL,
             sequence,
             ..Queued::VACANT
         };
-        let mut nothing = Pieces { rest: &[], at: 0 };
-        self.queue(memory, shared, queued, writer.written(), &mut nothing)?;
+        self.queue(memory, shared, queued)?;
         self.outgoing_sequence = sequence;
         Ok(())
     }
 
-    /// Queues a packet that goes in one command of this kind.
+    /// Queues a packet that goes in one command of this kind, if memory is not short.
     #[inline]
     pub(crate) fn queue_packet(
         &mut self,
         memory: &mut Memory<'_>,
         shared: &mut Shared,
         channel: Link,
-        queued: Queued,
-        pieces: &mut Pieces<'_>,
+        packet: &Packet<'_>,
     ) -> Result<(), Full> {
-        let numbers = &memory.channels[channel];
-        let (reliable, unreliable) = (numbers.outgoing_reliable, numbers.outgoing_unreliable);
-        let len = queued.payload;
-        match queued.kind {
+        let numbers = &mut memory.channels[channel];
+        let kind = packet.flags.kind(numbers.is_worn());
+        let (number, payload) = (packet.channel, packet.len as u16);
+        let mut sequence = numbers.outgoing_reliable;
+        let mut unreliable = 0;
+        // As long as the longest of them.
+        let mut fixed = [0; 8];
+        match kind {
             CommandKind::SendReliable => {
-                let sequence = reliable.wrapping_add(1);
-                let queued = Queued { sequence, acknowledge: true, ..queued };
-                let head = CommandHead::acknowledged(queued.channel, sequence);
-                self.queue(memory, shared, queued, &head.reliable_bytes(len), pieces)?;
-                memory.channels[channel].number_reliable(sequence);
+                sequence = sequence.wrapping_add(1);
+                let head = CommandHead::acknowledged(number, sequence).reliable_bytes(payload);
+                if let Some(start) = fixed.first_chunk_mut() {
+                    *start = head;
+                }
             }
             CommandKind::SendUnsequenced => {
+                sequence = 0;
                 let group = self.outgoing_group.wrapping_add(1);
-                let head = CommandHead::unsequenced(queued.channel, 0);
-                self.queue(memory, shared, queued, &head.unsequenced_bytes(group, len), pieces)?;
-                self.outgoing_group = group;
+                fixed = CommandHead::unsequenced(number, 0).unsequenced_bytes(group, payload);
             }
             _ => {
-                let unreliable = unreliable.wrapping_add(1);
-                let queued = Queued { sequence: reliable, unreliable, ..queued };
-                let head = CommandHead::plain(queued.channel, reliable);
-                let head = head.unreliable_bytes(unreliable, len);
-                self.queue(memory, shared, queued, &head, pieces)?;
-                memory.channels[channel].outgoing_unreliable = unreliable;
+                unreliable = numbers.outgoing_unreliable.wrapping_add(1);
+                fixed = CommandHead::plain(number, sequence).unreliable_bytes(unreliable, payload);
             }
+        }
+        let quota = &mut self.quotas.blocks;
+        let fixed_len = kind.fixed_len();
+        let bytes = match fixed_len + packet.len as usize <= memory.pool.block_len() {
+            true => store(&mut memory.pool, quota, &fixed, fixed_len, packet.pieces),
+            false => {
+                let fixed = fixed.get(..fixed_len).unwrap_or_default();
+                let mut pieces = Pieces { rest: packet.pieces, at: 0 };
+                store_long(&mut memory.pool, quota, fixed, payload.into(), &mut pieces)
+            }
+        };
+        let queued = Queued {
+            bytes: bytes.ok_or(Full)?,
+            payload,
+            kind,
+            channel: number,
+            begins_packet: true,
+            acknowledge: kind == CommandKind::SendReliable,
+            sequence,
+            unreliable,
+            len: fixed_len as u16 + payload,
+            ..Queued::VACANT
+        };
+        self.queue(memory, shared, queued)?;
+        match kind {
+            CommandKind::SendReliable => memory.channels[channel].number_reliable(sequence),
+            CommandKind::SendUnsequenced => {
+                self.outgoing_group = self.outgoing_group.wrapping_add(1);
+            }
+            _ => memory.channels[channel].outgoing_unreliable = unreliable,
         }
         Ok(())
     }
@@ -144,7 +177,12 @@ impl Peer {
         let mut fixed = [0; FIXED_MAX];
         let mut writer = Writer::new(&mut fixed);
         let _ = command.emit_fixed(head, queued.payload, &mut writer);
-        self.queue(memory, shared, queued, writer.written(), pieces)?;
+        let (quota, payload) = (&mut self.quotas.blocks, queued.payload);
+        let fixed = writer.written();
+        let len = fixed.len() as u16 + payload;
+        let bytes = store_long(&mut memory.pool, quota, fixed, payload.into(), pieces);
+        let queued = Queued { bytes: bytes.ok_or(Full)?, len, ..queued };
+        self.queue(memory, shared, queued)?;
         match acknowledge {
             true => memory.channels[channel].number_reliable(sequence),
             false => memory.channels[channel].outgoing_unreliable = unreliable,
@@ -152,29 +190,27 @@ impl Peer {
         Ok(())
     }
 
-    /// Queues a command: the bytes of `fixed`, and behind them its payload, the next bytes of `pieces`.
+    /// Queues a command whose bytes are there; if memory is short they are given back.
     #[inline]
     fn queue(
         &mut self,
         memory: &mut Memory<'_>,
         shared: &mut Shared,
         queued: Queued,
-        fixed: &[u8],
-        pieces: &mut Pieces<'_>,
     ) -> Result<(), Full> {
-        let quota = &mut self.quotas.blocks;
-        let len = fixed.len() + usize::from(queued.payload);
-        let bytes = store(&mut memory.pool, quota, fixed, queued.payload, pieces).ok_or(Full)?;
-        let queued = Queued { bytes, len: len as u16, stamp: shared.next_stamp(), ..queued };
-        let is_data = queued.acknowledge && queued.is_data();
-        let list = if is_data { &mut self.data } else { &mut self.control };
+        let Queued { bytes, len, payload, acknowledge, .. } = queued;
+        let list = match acknowledge && queued.is_data() {
+            true => &mut self.data,
+            false => &mut self.control,
+        };
+        let queued = Queued { stamp: shared.next_stamp(), ..queued };
         let quota = &mut self.quotas.commands;
         if list.push_new(&mut memory.commands, quota, queued).is_none() {
             memory.pool.give_chain(&mut self.quotas.blocks, bytes);
             return Err(Full);
         }
-        self.outgoing_total = self.outgoing_total.wrapping_add(len as u32);
-        self.queued = self.queued.saturating_add(queued.payload.into());
+        self.outgoing_total = self.outgoing_total.wrapping_add(len.into());
+        self.queued = self.queued.saturating_add(payload.into());
         Ok(())
     }
 
@@ -207,6 +243,7 @@ impl Peer {
     }
 
     /// Gives back the memory of a command that is in no list.
+    #[inline]
     pub(crate) fn give_command(&mut self, memory: &mut Memory<'_>, link: Link) {
         let queued = &memory.commands[link];
         let bytes = queued.bytes;
@@ -257,6 +294,7 @@ impl Peer {
     }
 
     /// Gives back the memory of a packet that is in no list.
+    #[inline]
     pub(crate) fn give_arrival(&mut self, memory: &mut Memory<'_>, link: Link) {
         let arrival = &mut memory.arrivals[link];
         self.waiting = self.waiting.saturating_sub(arrival.len);
@@ -265,40 +303,47 @@ impl Peer {
     }
 
     /// Gives back the packet that the application has been reading.
+    #[inline]
     pub(crate) fn finish_reading(&mut self, memory: &mut Memory<'_>) {
         if let Some(link) = core::mem::replace(&mut self.reading, Link::NONE).some() {
             // It does not count as waiting any more.
-            let waiting = self.waiting;
-            self.give_arrival(memory, link);
-            self.waiting = waiting;
+            memory.arrivals[link].give_bytes(&mut memory.pool, &mut self.quotas.blocks);
+            memory.arrivals.give(&mut self.quotas.arrivals, link);
         }
     }
 }
 
-/// Takes blocks for a command and puts it in: `fixed`, and the next `payload` bytes of `pieces`.
+/// A packet that is to be sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Packet<'a> {
+    pub(crate) channel: u8,
+    pub(crate) flags: Flags,
+    /// Length of all pieces together, in bytes.
+    pub(crate) len: u32,
+    pub(crate) pieces: &'a [&'a [u8]],
+}
+
+/// Takes a block for a command and puts it in: the first `fixed_len` bytes of `fixed`, and `pieces`.
 #[inline]
 fn store(
     pool: &mut Pool<'_>,
     quota: &mut Quota,
-    fixed: &[u8],
-    payload: u16,
-    pieces: &mut Pieces<'_>,
+    fixed: &[u8; 8],
+    fixed_len: usize,
+    pieces: &[&[u8]],
 ) -> Option<BlockId> {
-    let payload = usize::from(payload);
-    if fixed.len() + payload > pool.block_len() {
-        return store_long(pool, quota, fixed, payload, pieces);
-    }
     let (block, room) = pool.take_bytes(quota)?;
     let mut writer = Writer::new(room);
+    // There is room: that was asked before.
     let _ = writer.bytes(fixed);
-    pieces.copy(payload, |piece| {
-        // There is room: that was asked before.
+    writer.truncate(fixed_len);
+    for piece in pieces {
         let _ = writer.bytes(piece);
-    });
+    }
     Some(block)
 }
 
-/// As [`store`], for what takes more than a block.
+/// Takes as many blocks as a command needs and puts it in: `fixed`, and the next `payload` bytes of `pieces`.
 fn store_long(
     pool: &mut Pool<'_>,
     quota: &mut Quota,

@@ -1,14 +1,14 @@
 //! Sending packets: how they are cut, and what goes along with them.
 
-use bowline_core::{Address, ChannelId, Instant, PeerId, SendError, Slot};
-use bowline_wire::enet::{Command, CommandKind, Fragment, MAX_FRAGMENTS, Throttle};
+use bowline_core::{Address, ChannelId, Instant, PeerId, Pool, SendError, Slot};
+use bowline_wire::enet::{Command, Fragment, MAX_FRAGMENTS, Throttle};
 
 use crate::command::Queued;
 use crate::compression::Compression;
 use crate::flags::Flags;
-use crate::host::{Host, UnknownPeer, Work};
+use crate::host::{Host, Shared, UnknownPeer, Work};
 use crate::peer::{PING_INTERVAL, PING_INTERVAL_MAX, Peer, State, Timeout, Wanted};
-use crate::queue::Pieces;
+use crate::queue::{Full, Packet, Pieces};
 use crate::statistics::PeerStatistics;
 use crate::storage::{Memory, Need, Storage};
 
@@ -25,16 +25,23 @@ struct Plan {
     limit: u32,
     /// How many commands it takes.
     count: u32,
-    /// Whether it must be cut.
-    is_cut: bool,
+    /// How many blocks it takes at most.
+    blocks: usize,
+    /// More is queued than may be.
+    is_over: bool,
 }
 
 impl Peer {
-    fn plan(&self, len: usize, checksum_len: usize) -> Plan {
+    #[inline]
+    fn plan(&self, len: usize, checksum_len: usize, send_max: u32, pool: &Pool<'_>) -> Plan {
         let limit = self.mtu.saturating_sub(FRAGMENT_OVERHEAD + checksum_len as u32).max(1);
-        let is_cut = len > limit as usize;
-        let count = if is_cut { len.div_ceil(limit as usize) as u32 } else { 1 };
-        Plan { limit, count, is_cut }
+        let is_over = self.queued > 0 && u64::from(self.queued) + len as u64 > send_max.into();
+        if len <= limit as usize {
+            return Plan { limit, count: 1, blocks: pool.blocks_for(FIXED_MAX + len), is_over };
+        }
+        let count = len.div_ceil(limit as usize);
+        let blocks = count.saturating_mul(pool.blocks_for(FIXED_MAX + limit as usize));
+        Plan { limit, count: count as u32, blocks, is_over }
     }
 }
 
@@ -99,38 +106,47 @@ impl<S: Storage, C: Compression> Host<S, C> {
         if channel.0 >= peer.channel_count {
             return Err(SendError::ChannelNotOpen { count: peer.channel_count.into() });
         }
-        let plan = peer.plan(len, checksum_len);
-        let command_len = FIXED_MAX + len.min(plan.limit as usize);
-        let blocks =
-            (plan.count as usize).saturating_mul(parts.memory.pool.blocks_for(command_len));
-        let (commands_max, blocks_max) = parts.memory.packet_max();
-        if len > packet_max || plan.count > commands_max || blocks > blocks_max {
-            let max = parts.memory.longest_packet(&plan).min(packet_max);
+        let memory = &mut parts.memory;
+        let plan = peer.plan(len, checksum_len, send_max, &memory.pool);
+        let (commands_max, blocks_max) = memory.packet_max();
+        if len > packet_max || plan.count > commands_max || plan.blocks > blocks_max {
+            let max = memory.longest_packet(&plan).min(packet_max);
             return Err(SendError::TooLong { len, max });
         }
-        let is_over = peer.queued > 0 && u64::from(peer.queued) + len as u64 > send_max.into();
-        if !is_over && !parts.memory.provides(plan.count as usize, blocks) {
-            provide(&mut self.storage, plan.count as usize, blocks);
-            parts = self.storage.parts();
+        let packet = Packet { channel: channel.0, flags, len: len as u32, pieces };
+        if !plan.is_over
+            && plan.count == 1
+            && (plan.blocks == 1 || peer.has_room(memory, 1, plan.blocks as u32))
+            && let Some(open) = peer.open(memory, packet.channel)
+            && peer.queue_packet(memory, &mut self.shared, open, &packet).is_ok()
+        {
+            parts.sets.ready.insert(slot);
+            return Ok(());
         }
-        let peer = parts.peers.get_mut(slot).ok_or(SendError::UnknownPeer)?;
-        if is_over || !peer.has_room(&parts.memory, plan.count, blocks as u32) {
-            let blocks = blocks as u32;
-            peer.wanted = Some(Wanted { commands: plan.count, blocks, channel: false });
-            parts.sets.blocked.insert(slot);
-            return Err(SendError::Full);
+        self.send_long(slot, &packet, &plan).ok_or(SendError::Full)
+    }
+
+    /// Queues a packet of many commands, or one for which there may be no memory yet. None if there is to be none; then
+    /// the peer waits for it.
+    fn send_long(&mut self, slot: usize, packet: &Packet<'_>, plan: &Plan) -> Option<()> {
+        let Plan { count, blocks, .. } = *plan;
+        if !plan.is_over {
+            provide(&mut self.storage, count as usize, blocks);
         }
-        let mut pieces = Pieces { rest: pieces, at: 0 };
-        let packet = Packet { channel: channel.0, flags, len: len as u32 };
-        let memory = &mut parts.memory;
-        if peer.send(memory, &mut self.shared, packet, &plan, &mut pieces).is_err() {
-            let blocks = blocks as u32;
-            peer.wanted = Some(Wanted { commands: plan.count, blocks, channel: true });
+        let mut parts = self.storage.parts();
+        let peer = parts.peers.get_mut(slot)?;
+        if plan.is_over || !peer.has_room(&parts.memory, count, blocks as u32) {
+            peer.wanted = Some(Wanted { commands: count, blocks: blocks as u32, channel: false });
             parts.sets.blocked.insert(slot);
-            return Err(SendError::Full);
+            return None;
+        }
+        if peer.send(&mut parts.memory, &mut self.shared, packet, plan).is_err() {
+            peer.wanted = Some(Wanted { commands: count, blocks: blocks as u32, channel: true });
+            parts.sets.blocked.insert(slot);
+            return None;
         }
         parts.sets.ready.insert(slot);
-        Ok(())
+        Some(())
     }
 
     /// Asks the peer for an acknowledgement.
@@ -328,27 +344,9 @@ pub(crate) fn provide<S: Storage>(storage: &mut S, commands: usize, blocks: usiz
     }
 }
 
-impl Memory<'_> {
-    /// Whether commands and blocks are there, and a channel that might have to be opened.
-    #[inline]
-    fn provides(&self, commands: usize, blocks: usize) -> bool {
-        self.commands.vacant() >= commands
-            && self.pool.has(blocks)
-            && self.channels.vacant() > 0
-            && self.banks.vacant() > 0
-    }
-}
-
-/// A packet that is to be sent.
-#[derive(Clone, Copy)]
-struct Packet {
-    channel: u8,
-    flags: Flags,
-    len: u32,
-}
-
 impl Peer {
     /// Whether there is memory for commands and blocks.
+    #[inline]
     pub(crate) fn has_room(&self, memory: &Memory<'_>, commands: u32, blocks: u32) -> bool {
         memory.commands.can_take(&self.quotas.commands, commands)
             && memory.pool.can_take(&self.quotas.blocks, blocks)
@@ -357,34 +355,24 @@ impl Peer {
     fn send(
         &mut self,
         memory: &mut Memory<'_>,
-        shared: &mut crate::host::Shared,
-        packet: Packet,
+        shared: &mut Shared,
+        packet: &Packet<'_>,
         plan: &Plan,
-        pieces: &mut Pieces<'_>,
-    ) -> Result<(), crate::queue::Full> {
-        let Packet { channel: number, flags, len } = packet;
+    ) -> Result<(), Full> {
+        let Packet { channel: number, flags, len, pieces } = *packet;
         let channel = self.channel(memory, number)?;
-        let numbers = &memory.channels[channel];
-        let is_reliable = flags.contains(Flags::RELIABLE);
-        let is_worn = numbers.outgoing_unreliable == u16::MAX;
-        if !plan.is_cut {
-            let kind = if flags.contains(Flags::UNSEQUENCED) && !is_reliable {
-                CommandKind::SendUnsequenced
-            } else if is_reliable || is_worn {
-                CommandKind::SendReliable
-            } else {
-                CommandKind::SendUnreliable
-            };
-            let payload = len as u16;
-            let whole =
-                Queued { kind, payload, channel: number, begins_packet: true, ..Queued::VACANT };
-            return self.queue_packet(memory, shared, channel, whole, pieces);
+        if plan.count == 1 {
+            return self.queue_packet(memory, shared, channel, packet);
         }
-        let is_unreliable = flags.contains(Flags::UNRELIABLE_FRAGMENT) && !is_reliable && !is_worn;
+        let numbers = &memory.channels[channel];
+        let is_unreliable = flags.contains(Flags::UNRELIABLE_FRAGMENT)
+            && !flags.contains(Flags::RELIABLE)
+            && !numbers.is_worn();
         let start_sequence = match is_unreliable {
             true => numbers.outgoing_unreliable.wrapping_add(1),
             false => numbers.outgoing_reliable.wrapping_add(1),
         };
+        let mut pieces = Pieces { rest: pieces, at: 0 };
         for number_of in 0..plan.count {
             let offset = number_of * plan.limit;
             let payload = (len - offset).min(plan.limit) as u16;
@@ -402,7 +390,7 @@ impl Peer {
             };
             let begins_packet = number_of == 0;
             let part = Queued { payload, channel: number, begins_packet, ..Queued::VACANT };
-            self.queue_fragment(memory, shared, channel, part, &command, pieces)?;
+            self.queue_fragment(memory, shared, channel, part, &command, &mut pieces)?;
         }
         Ok(())
     }
