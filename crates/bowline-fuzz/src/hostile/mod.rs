@@ -37,7 +37,7 @@ pub struct Report {
     pub datagrams: u64,
     /// Datagrams that somebody made up.
     pub forged: u64,
-    /// Whether somebody used the secret of a session.
+    /// Whether nothing more was expected: somebody used the secret of a session, or nothing told two sessions apart.
     pub tainted: bool,
     /// Sessions of a third peer that keeps no rules.
     pub rogues: u64,

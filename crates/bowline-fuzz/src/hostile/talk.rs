@@ -80,7 +80,9 @@ impl Hostile<'_> {
             let back = Direction { by_client: !by_client, ..out };
             let others = &self.sessions[side.other().index()];
             if self.ended.contains(&back) || others.iter().any(|other| other.out == Some(back)) {
-                // He has been told of the first one; of this one he will hear nothing.
+                // He has been told of one of them, and nothing here tells which: if it is this one, what either
+                // says belongs to it.
+                self.tainted = true;
                 self.attempts += 1;
                 out.session = GHOSTS + self.attempts;
             } else {
