@@ -165,7 +165,7 @@ fn lock_files() -> Outcome {
     let locks = [
         "Cargo.lock",
         "fuzz/Cargo.lock",
-        "interop/Cargo.lock",
+        "tests/interop/Cargo.lock",
         "tests/baremetal/Cargo.lock",
         "tests/firmware/Cargo.lock",
     ];

@@ -18,7 +18,7 @@ const GODOT_SECONDS_MAX: &str = "300";
 
 /// The package's folder.
 pub(crate) fn folder() -> PathBuf {
-    top().join("interop")
+    top().join("tests/interop")
 }
 
 /// The C library and bowline in lockstep: `enet-diff [--steps N] [--seed S]`.
