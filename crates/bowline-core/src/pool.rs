@@ -134,7 +134,7 @@ impl<'m> Pool<'m> {
     }
 
     /// As [`Self::take`], with all the bytes of the block, to be written.
-    #[inline]
+    #[inline(always)]
     pub fn take_bytes(&mut self, quota: &mut Quota) -> Option<(BlockId, &mut [u8])> {
         let control = &mut *self.control;
         let recycled = control.free.is_some();

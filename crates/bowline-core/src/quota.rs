@@ -2,7 +2,7 @@
 
 /// What is left of a shared supply, and how much of that is spoken for.
 ///
-/// Invariant: `promised` is the sum, over all quotas, of what each guarantees and does not hold.
+/// Invariant: what is promised is the sum, over all quotas, of what each guarantees and does not hold.
 /// Nobody takes beyond his guarantee what another was promised, so a guarantee is always good.
 /// Nor does anybody take what is kept for guarantees of those who have not come yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -10,8 +10,10 @@ pub struct Ledger {
     /// How many there are in all, in use or not.
     limit: u32,
     in_use: u32,
-    promised: u32,
+    /// For those who have not come yet.
     kept: u32,
+    /// Neither in use, nor kept, nor promised. What is promised is the rest.
+    common: u32,
 }
 
 /// One user's share of a supply: a guarantee, and what is held now.
@@ -43,7 +45,7 @@ impl Quota {
 impl Ledger {
     /// A supply of `limit`, all of it free.
     pub const fn new(limit: u32) -> Self {
-        Self { limit, in_use: 0, promised: 0, kept: 0 }
+        Self { limit, in_use: 0, kept: 0, common: limit }
     }
 
     /// How many are taken.
@@ -58,34 +60,35 @@ impl Ledger {
 
     /// How many are guaranteed to somebody who does not hold them.
     pub const fn promised(&self) -> u32 {
-        self.promised
+        self.limit - self.in_use - self.kept - self.common
     }
 
     /// How many anybody may take beyond a guarantee.
     pub const fn common(&self) -> u32 {
-        let spoken_for = self.in_use.saturating_add(self.promised).saturating_add(self.kept);
-        self.limit.saturating_sub(spoken_for)
+        self.common
     }
 
     /// How many more the owner of `quota` could take now.
     pub const fn available(&self, quota: &Quota) -> u32 {
-        quota.unfilled().saturating_add(self.common())
+        quota.unfilled().saturating_add(self.common)
     }
 
     /// Keeps `count` for those who will be admitted, or as many as are nobody's; instead of what was kept before.
     pub const fn keep(&mut self, count: u32) {
-        self.kept = 0;
-        let common = self.common();
-        self.kept = if count < common { count } else { common };
+        let nobodys = self.kept + self.common;
+        self.kept = if count < nobodys { count } else { nobodys };
+        self.common = nobodys - self.kept;
     }
 
     /// Guarantees `count` to a newcomer, from what is kept for him as far as that goes.
     pub fn admit(&mut self, quota: &mut Quota, count: u32) -> bool {
-        let kept = self.kept;
-        self.kept = kept.saturating_sub(count);
+        let his = count.min(self.kept);
+        self.kept -= his;
+        self.common += his;
         let admitted = self.promise(quota, count);
         if !admitted {
-            self.kept = kept;
+            self.kept += his;
+            self.common -= his;
         }
         admitted
     }
@@ -102,10 +105,8 @@ impl Ledger {
         let unfilled = quota.unfilled();
         let raised = Quota { guaranteed: quota.guaranteed.saturating_add(count), ..*quota };
         let more = raised.unfilled() - unfilled;
-        if more > self.common() {
-            return false;
-        }
-        self.promised += more;
+        let Some(common) = self.common.checked_sub(more) else { return false };
+        self.common = common;
         *quota = raised;
         true
     }
@@ -114,39 +115,34 @@ impl Ledger {
     pub fn release(&mut self, quota: &mut Quota, count: u32) {
         let unfilled = quota.unfilled();
         quota.guaranteed = quota.guaranteed.saturating_sub(count);
-        self.promised = self.promised.saturating_sub(unfilled - quota.unfilled());
+        self.common += unfilled - quota.unfilled();
     }
 
     /// Whether the owner of `quota` could take `count` now.
     #[inline]
     pub const fn can_take(&self, quota: &Quota, count: u32) -> bool {
-        match count.checked_sub(quota.unfilled()) {
-            // What was promised to him needs no counting.
-            None | Some(0) => true,
-            Some(more) => more <= self.common(),
-        }
+        count.saturating_sub(quota.unfilled()) <= self.common
     }
 
     /// Counts `count` as taken by the owner of `quota`, if that is allowed.
     #[inline]
     pub fn take(&mut self, quota: &mut Quota, count: u32) -> bool {
-        if !self.can_take(quota, count) {
-            return false;
-        }
-        let from_promise = quota.unfilled().min(count);
-        self.promised -= from_promise;
+        let beyond = count.saturating_sub(quota.unfilled());
+        let Some(common) = self.common.checked_sub(beyond) else { return false };
+        self.common = common;
         self.in_use += count;
         quota.held += count;
         true
     }
 
     /// Counts `count` as given back by the owner of `quota`.
+    #[inline]
     pub fn give(&mut self, quota: &mut Quota, count: u32) {
         debug_assert!(count <= quota.held && count <= self.in_use);
-        let unfilled = quota.unfilled();
+        let beyond = quota.held.saturating_sub(quota.guaranteed).min(count);
+        self.common += beyond;
         quota.held = quota.held.saturating_sub(count);
         self.in_use = self.in_use.saturating_sub(count);
-        self.promised += quota.unfilled() - unfilled;
     }
 }
 
@@ -174,8 +170,8 @@ mod tests {
                     _ => ledger.give(quota, count.min(quota.held)),
                 }
                 prop_assert_eq!(ledger.in_use, quotas.iter().map(|q| q.held).sum::<u32>());
-                prop_assert_eq!(ledger.promised, quotas.iter().map(Quota::unfilled).sum::<u32>());
-                prop_assert!(ledger.in_use + ledger.promised <= ledger.limit);
+                prop_assert_eq!(ledger.promised(), quotas.iter().map(Quota::unfilled).sum::<u32>());
+                prop_assert!(ledger.in_use + ledger.promised() <= ledger.limit);
             }
         }
 
@@ -207,7 +203,7 @@ mod tests {
                 }
                 let absent = quotas.iter().filter(|quota| quota.is_none()).count() as u32;
                 prop_assert_eq!(ledger.kept, absent * EACH);
-                prop_assert!(ledger.in_use + ledger.promised + ledger.kept <= ledger.limit);
+                prop_assert!(ledger.in_use + ledger.promised() + ledger.kept <= ledger.limit);
             }
         }
     }

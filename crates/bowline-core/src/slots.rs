@@ -144,7 +144,7 @@ impl<'m, T: Slot> Slots<'m, T> {
     }
 
     /// Takes a record and fills it with `record`.
-    #[inline]
+    #[inline(always)]
     pub fn insert(&mut self, quota: &mut Quota, record: T) -> Option<Link> {
         let recycled = self.control.free.is_some();
         let link = if recycled { self.control.free } else { Link(self.control.fresh) };

@@ -90,7 +90,7 @@ impl Arrival {
     }
 
     /// Takes in a packet of one piece; false if memory is short.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fill(&mut self, pool: &mut Pool<'_>, quota: &mut Quota, bytes: &[u8]) -> bool {
         if bytes.is_empty() {
             return true;

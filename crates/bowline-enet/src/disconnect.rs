@@ -204,6 +204,6 @@ impl Work<'_> {
             peer.end = end;
         }
         self.parts.schedule.set(slot, None);
-        self.push_news(slot);
+        self.shared.push_news(self.parts.peers, slot);
     }
 }

@@ -10,7 +10,7 @@ use crate::compression::Compression;
 use crate::flags::Flags;
 use crate::host::{Host, Work};
 use crate::peer::{End, News, State};
-use crate::storage::{Memory, Storage};
+use crate::storage::{Memory, Parts, Storage};
 
 /// A received packet, with ENet's flags.
 #[derive(Clone, Copy, Debug)]
@@ -29,25 +29,25 @@ impl<S: Storage, C: Compression> Host<S, C> {
     ///
     /// Its memory is given back with the next call for the same peer, so call until `None`.
     pub fn receive_packet(&mut self, from: PeerId) -> Option<Packet<'_>> {
-        let parts = self.storage.parts();
-        let (mut memory, slot) = (parts.memory, from.slot());
-        let peer = parts.peers.get_mut(slot).filter(|peer| peer.is(from))?;
+        let slot = from.slot();
+        let Parts { peers, memory, .. } = self.storage.parts();
+        let Memory { mut arrivals, mut pool, .. } = memory;
+        let peer = peers.get_mut(slot).filter(|peer| peer.is(from))?;
         if peer.reading.is_some() {
-            peer.finish_reading(&mut memory);
+            peer.finish_reading(&mut arrivals, &mut pool);
             self.shared.freed = true;
         }
         if peer.state != State::Connected {
             return None;
         }
-        let link = peer.delivered.pop(&mut memory.arrivals)?;
+        let link = peer.delivered.pop(&mut arrivals)?;
         peer.reading = link;
-        peer.waiting = peer.waiting.saturating_sub(memory.arrivals[link].len);
+        let arrival = &arrivals[link];
+        peer.waiting = peer.waiting.saturating_sub(arrival.len);
         if !peer.delivered.is_empty() && !peer.news.is_queued {
             // Whoever reads one packet at a time is told of the next after all others had their turn.
-            self.work().push_news(slot);
+            self.shared.push_news(peers, slot);
         }
-        let Memory { arrivals, pool, .. } = self.storage.parts().memory;
-        let arrival = &arrivals[link];
         Some(Packet {
             channel: ChannelId(arrival.channel),
             flags: arrival.flags,
@@ -89,7 +89,7 @@ impl Work<'_> {
                 let more =
                     peer.news.writable || !peer.delivered.is_empty() || peer.state == State::Zombie;
                 if more {
-                    self.push_news(slot);
+                    self.shared.push_news(self.parts.peers, slot);
                 }
                 Event::Connected(id)
             } else if peer.state == State::Zombie {
@@ -102,7 +102,7 @@ impl Work<'_> {
             } else if peer.news.writable {
                 peer.news = News { writable: false, ..peer.news };
                 if !peer.delivered.is_empty() {
-                    self.push_news(slot);
+                    self.shared.push_news(self.parts.peers, slot);
                 }
                 Event::Writable(id)
             } else if peer.state == State::Connected && !peer.delivered.is_empty() {

@@ -96,6 +96,26 @@ impl Shared {
     pub(crate) const fn last_stamp(&self) -> u32 {
         self.stamp
     }
+
+    /// There is something to tell of a peer.
+    pub(crate) fn push_news(&mut self, peers: &mut [Peer], slot: usize) {
+        let link = Link::new(slot as u32);
+        let Some(peer) = peers.get_mut(slot) else { return };
+        if peer.news.is_queued {
+            return;
+        }
+        peer.news.is_queued = true;
+        peer.next_news = Link::NONE;
+        match self.news_last.some() {
+            Some(last) => {
+                if let Some(last) = peers.get_mut(last.index()) {
+                    last.next_news = link;
+                }
+            }
+            None => self.news_first = link,
+        }
+        self.news_last = link;
+    }
 }
 
 impl<S: Storage> Host<S> {
@@ -319,26 +339,6 @@ impl Work<'_> {
         Some(PeerId::new(slot as u32, peer.generation))
     }
 
-    /// There is something to tell of a peer.
-    pub(crate) fn push_news(&mut self, slot: usize) {
-        let link = Link::new(slot as u32);
-        let Some(peer) = self.parts.peers.get_mut(slot) else { return };
-        if peer.news.is_queued {
-            return;
-        }
-        peer.news.is_queued = true;
-        peer.next_news = Link::NONE;
-        match self.shared.news_last.some() {
-            Some(last) => {
-                if let Some(last) = self.parts.peers.get_mut(last.index()) {
-                    last.next_news = link;
-                }
-            }
-            None => self.shared.news_first = link,
-        }
-        self.shared.news_last = link;
-    }
-
     /// A connection is there, on either side's initiative.
     pub(crate) fn connected(&mut self, slot: usize) {
         self.shared.recalculate = true;
@@ -346,7 +346,7 @@ impl Work<'_> {
         if let Some(peer) = self.parts.peer(slot) {
             peer.news = News { connected: true, ..peer.news };
         }
-        self.push_news(slot);
+        self.shared.push_news(self.parts.peers, slot);
         self.parts.sets.ready.insert(slot);
     }
 }

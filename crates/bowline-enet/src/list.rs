@@ -37,7 +37,7 @@ impl List {
     }
 
     /// Takes a record, makes it `node` and puts it last; None if there is none to take.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_new<T: Node>(
         &mut self,
         slots: &mut Slots<'_, T>,

@@ -1,9 +1,11 @@
 //! Queueing commands and acknowledgements: what they are numbered, and in which order they go.
 
-use bowline_core::{BlockId, Link, Pool, Quota, Slot};
+use bowline_core::{BlockId, Link, Pool, Quota, Slot, Slots};
 use bowline_wire::Writer;
 use bowline_wire::enet::{CONNECTION_CHANNEL, Command, CommandHead, CommandKind};
 
+use crate::arrival::Arrival;
+use crate::channel::{Bank, Channel};
 use crate::command::{Acknowledgement, Queued};
 use crate::flags::Flags;
 use crate::host::Shared;
@@ -23,9 +25,14 @@ impl Peer {
     /// The channel of this number, if it was used before.
     #[inline]
     pub(crate) fn open(&self, memory: &Memory<'_>, number: u8) -> Option<Link> {
+        self.open_in(&memory.banks, number)
+    }
+
+    /// As [`Self::open`], for whom only this is lent.
+    #[inline]
+    pub(crate) fn open_in(&self, banks: &Slots<'_, Bank>, number: u8) -> Option<Link> {
         let (bank, place) = (usize::from(number >> 4), usize::from(number & 15));
-        let bank = memory.banks.get(*self.banks.get(bank)?)?;
-        bank.channels.get(place)?.some()
+        banks.get(*self.banks.get(bank)?)?.channels.get(place)?.some()
     }
 
     /// The channel of this number, made if it was not used yet.
@@ -87,49 +94,44 @@ impl Peer {
         Ok(())
     }
 
-    /// Queues a packet that goes in one command of this kind, if memory is not short.
-    #[inline]
-    pub(crate) fn queue_packet(
+    /// Queues a packet that goes in one command, and if it is `SHORT` in one block, if memory is not short.
+    ///
+    /// Inlined, like what it calls, where most packets are queued: there only those records are lent that it changes.
+    #[inline(always)]
+    pub(crate) fn queue_packet<const SHORT: bool>(
         &mut self,
-        memory: &mut Memory<'_>,
+        lent: &mut Lent<'_, '_>,
         shared: &mut Shared,
         channel: Link,
         packet: &Packet<'_>,
     ) -> Result<(), Full> {
-        let numbers = &mut memory.channels[channel];
+        let numbers = &mut lent.channels[channel];
         let kind = packet.flags.kind(numbers.is_worn());
         let (number, payload) = (packet.channel, packet.len as u16);
-        let mut sequence = numbers.outgoing_reliable;
-        let mut unreliable = 0;
-        // As long as the longest of them.
-        let mut fixed = [0; 8];
-        match kind {
+        let (sequence, unreliable, fixed) = match kind {
             CommandKind::SendReliable => {
-                sequence = sequence.wrapping_add(1);
+                let sequence = numbers.outgoing_reliable.wrapping_add(1);
                 let head = CommandHead::acknowledged(number, sequence).reliable_bytes(payload);
-                if let Some(start) = fixed.first_chunk_mut() {
-                    *start = head;
-                }
+                let [h0, h1, h2, h3, h4, h5] = head;
+                (sequence, 0, Fixed { bytes: [h0, h1, h2, h3, h4, h5, 0, 0], len: 6 })
             }
             CommandKind::SendUnsequenced => {
-                sequence = 0;
                 let group = self.outgoing_group.wrapping_add(1);
-                fixed = CommandHead::unsequenced(number, 0).unsequenced_bytes(group, payload);
+                let head = CommandHead::unsequenced(number, 0);
+                (0, 0, Fixed { bytes: head.unsequenced_bytes(group, payload), len: 8 })
             }
             _ => {
-                unreliable = numbers.outgoing_unreliable.wrapping_add(1);
-                fixed = CommandHead::plain(number, sequence).unreliable_bytes(unreliable, payload);
+                let unreliable = numbers.outgoing_unreliable.wrapping_add(1);
+                let sequence = numbers.outgoing_reliable;
+                let head = CommandHead::plain(number, sequence);
+                let bytes = head.unreliable_bytes(unreliable, payload);
+                (sequence, unreliable, Fixed { bytes, len: 8 })
             }
-        }
+        };
         let quota = &mut self.quotas.blocks;
-        let fixed_len = kind.fixed_len();
-        let bytes = match fixed_len + packet.len as usize <= memory.pool.block_len() {
-            true => store(&mut memory.pool, quota, &fixed, fixed_len, packet.pieces),
-            false => {
-                let fixed = fixed.get(..fixed_len).unwrap_or_default();
-                let mut pieces = Pieces { rest: packet.pieces, at: 0 };
-                store_long(&mut memory.pool, quota, fixed, payload.into(), &mut pieces)
-            }
+        let bytes = match SHORT {
+            true => store_short(lent.pool, quota, &fixed, packet),
+            false => store_packet(lent.pool, quota, &fixed, packet),
         };
         let queued = Queued {
             bytes: bytes.ok_or(Full)?,
@@ -140,16 +142,17 @@ impl Peer {
             acknowledge: kind == CommandKind::SendReliable,
             sequence,
             unreliable,
-            len: fixed_len as u16 + payload,
+            len: fixed.len as u16 + payload,
             ..Queued::VACANT
         };
-        self.queue(memory, shared, queued)?;
+        self.enqueue(lent.commands, lent.pool, shared, queued)?;
+        let numbers = &mut lent.channels[channel];
         match kind {
-            CommandKind::SendReliable => memory.channels[channel].number_reliable(sequence),
+            CommandKind::SendReliable => numbers.number_reliable(sequence),
             CommandKind::SendUnsequenced => {
                 self.outgoing_group = self.outgoing_group.wrapping_add(1);
             }
-            _ => memory.channels[channel].outgoing_unreliable = unreliable,
+            _ => numbers.outgoing_unreliable = unreliable,
         }
         Ok(())
     }
@@ -190,11 +193,21 @@ impl Peer {
         Ok(())
     }
 
-    /// Queues a command whose bytes are there; if memory is short they are given back.
-    #[inline]
     fn queue(
         &mut self,
         memory: &mut Memory<'_>,
+        shared: &mut Shared,
+        queued: Queued,
+    ) -> Result<(), Full> {
+        self.enqueue(&mut memory.commands, &mut memory.pool, shared, queued)
+    }
+
+    /// Queues a command whose bytes are there; if memory is short they are given back.
+    #[inline(always)]
+    fn enqueue(
+        &mut self,
+        commands: &mut Slots<'_, Queued>,
+        pool: &mut Pool<'_>,
         shared: &mut Shared,
         queued: Queued,
     ) -> Result<(), Full> {
@@ -205,8 +218,8 @@ impl Peer {
         };
         let queued = Queued { stamp: shared.next_stamp(), ..queued };
         let quota = &mut self.quotas.commands;
-        if list.push_new(&mut memory.commands, quota, queued).is_none() {
-            memory.pool.give_chain(&mut self.quotas.blocks, bytes);
+        if list.push_new(commands, quota, queued).is_none() {
+            pool.give_chain(&mut self.quotas.blocks, bytes);
             return Err(Full);
         }
         self.outgoing_total = self.outgoing_total.wrapping_add(len.into());
@@ -269,7 +282,7 @@ impl Peer {
         while let Some(link) = self.delivered.pop(&mut memory.arrivals) {
             self.give_arrival(memory, link);
         }
-        self.finish_reading(memory);
+        self.finish_reading(&mut memory.arrivals, &mut memory.pool);
         self.close_channels(memory);
         self.channel_count = 0;
         self.in_transit = 0;
@@ -304,11 +317,15 @@ impl Peer {
 
     /// Gives back the packet that the application has been reading.
     #[inline]
-    pub(crate) fn finish_reading(&mut self, memory: &mut Memory<'_>) {
+    pub(crate) fn finish_reading(
+        &mut self,
+        arrivals: &mut Slots<'_, Arrival>,
+        pool: &mut Pool<'_>,
+    ) {
         if let Some(link) = core::mem::replace(&mut self.reading, Link::NONE).some() {
             // It does not count as waiting any more.
-            memory.arrivals[link].give_bytes(&mut memory.pool, &mut self.quotas.blocks);
-            memory.arrivals.give(&mut self.quotas.arrivals, link);
+            arrivals[link].give_bytes(pool, &mut self.quotas.blocks);
+            arrivals.give(&mut self.quotas.arrivals, link);
         }
     }
 }
@@ -323,24 +340,49 @@ pub(crate) struct Packet<'a> {
     pub(crate) pieces: &'a [&'a [u8]],
 }
 
-/// Takes a block for a command and puts it in: the first `fixed_len` bytes of `fixed`, and `pieces`.
-#[inline]
-fn store(
+/// What queueing a packet changes.
+pub(crate) struct Lent<'a, 'm> {
+    pub(crate) channels: &'a mut Slots<'m, Channel>,
+    pub(crate) commands: &'a mut Slots<'m, Queued>,
+    pub(crate) pool: &'a mut Pool<'m>,
+}
+
+/// The head of a command that carries a whole packet.
+struct Fixed {
+    bytes: [u8; 8],
+    /// How many of them belong to it.
+    len: usize,
+}
+
+/// Takes one block, in which there is room for it all, and puts head and packet in.
+#[inline(always)]
+fn store_short(
     pool: &mut Pool<'_>,
     quota: &mut Quota,
-    fixed: &[u8; 8],
-    fixed_len: usize,
-    pieces: &[&[u8]],
+    fixed: &Fixed,
+    packet: &Packet<'_>,
 ) -> Option<BlockId> {
     let (block, room) = pool.take_bytes(quota)?;
     let mut writer = Writer::new(room);
     // There is room: that was asked before.
-    let _ = writer.bytes(fixed);
-    writer.truncate(fixed_len);
-    for piece in pieces {
+    let _ = writer.bytes(&fixed.bytes);
+    writer.truncate(fixed.len);
+    for piece in packet.pieces {
         let _ = writer.bytes(piece);
     }
     Some(block)
+}
+
+/// Takes as many blocks as it needs, and puts head and packet in.
+fn store_packet(
+    pool: &mut Pool<'_>,
+    quota: &mut Quota,
+    fixed: &Fixed,
+    packet: &Packet<'_>,
+) -> Option<BlockId> {
+    let bytes = fixed.bytes.get(..fixed.len)?;
+    let mut pieces = Pieces { rest: packet.pieces, at: 0 };
+    store_long(pool, quota, bytes, packet.len as usize, &mut pieces)
 }
 
 /// Takes as many blocks as a command needs and puts it in: `fixed`, and the next `payload` bytes of `pieces`.

@@ -286,7 +286,7 @@ impl Work<'_> {
         }
         peer.take_packet(&mut self.parts.memory, &self.shared.config, head, command, steps)?;
         if !peer.delivered.is_empty() && !peer.news.is_queued {
-            self.push_news(slot);
+            self.shared.push_news(self.parts.peers, slot);
         }
         Ok(())
     }

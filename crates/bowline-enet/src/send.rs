@@ -5,12 +5,13 @@ use bowline_wire::enet::{Command, Fragment, MAX_FRAGMENTS, Throttle};
 
 use crate::command::Queued;
 use crate::compression::Compression;
+use crate::config::Config;
 use crate::flags::Flags;
 use crate::host::{Host, Shared, UnknownPeer, Work};
 use crate::peer::{PING_INTERVAL, PING_INTERVAL_MAX, Peer, State, Timeout, Wanted};
-use crate::queue::{Full, Packet, Pieces};
+use crate::queue::{Full, Lent, Packet, Pieces};
 use crate::statistics::PeerStatistics;
-use crate::storage::{Memory, Need, Storage};
+use crate::storage::{Memory, Need, Parts, Storage};
 
 /// Bytes of header and fragment that a payload must leave in a datagram.
 const FRAGMENT_OVERHEAD: u32 = 4 + 24;
@@ -32,10 +33,32 @@ struct Plan {
 }
 
 impl Peer {
+    /// The longest payload of a command, in bytes.
     #[inline]
-    fn plan(&self, len: usize, checksum_len: usize, send_max: u32, pool: &Pool<'_>) -> Plan {
-        let limit = self.mtu.saturating_sub(FRAGMENT_OVERHEAD + checksum_len as u32).max(1);
-        let is_over = self.queued > 0 && u64::from(self.queued) + len as u64 > send_max.into();
+    const fn payload_max(&self, config: &Config) -> usize {
+        let overhead = FRAGMENT_OVERHEAD + config.checksum.wire_len() as u32;
+        let max = self.mtu.saturating_sub(overhead);
+        if max > 0 { max as usize } else { 1 }
+    }
+
+    /// Whether more is queued than may be, with so many bytes more.
+    #[inline]
+    const fn is_over(&self, len: usize, config: &Config) -> bool {
+        self.queued > 0 && self.queued as u64 + len as u64 > config.send_max as u64
+    }
+
+    /// Whether a packet goes in one command of one block, and now.
+    #[inline]
+    fn sends_short(&self, len: usize, config: &Config, pool: &Pool<'_>) -> bool {
+        len.saturating_add(FIXED_MAX) <= pool.block_len()
+            && len <= self.payload_max(config)
+            && len <= config.packet_max as usize
+            && !self.is_over(len, config)
+    }
+
+    fn plan(&self, len: usize, config: &Config, pool: &Pool<'_>) -> Plan {
+        let limit = self.payload_max(config) as u32;
+        let is_over = self.is_over(len, config);
         if len <= limit as usize {
             return Plan { limit, count: 1, blocks: pool.blocks_for(FIXED_MAX + len), is_over };
         }
@@ -93,11 +116,10 @@ impl<S: Storage, C: Compression> Host<S, C> {
         pieces: &[&[u8]],
         len: usize,
     ) -> Result<(), SendError> {
-        let config = &self.shared.config;
-        let (packet_max, send_max) = (config.packet_max as usize, config.send_max);
-        let checksum_len = config.checksum.wire_len();
-        let mut parts = self.storage.parts();
-        let peer = parts.peers.get_mut(slot).ok_or(SendError::UnknownPeer)?;
+        // Taken apart, so that only what is needed has to be put together.
+        let Parts { peers, memory, mut sets, .. } = self.storage.parts();
+        let Memory { banks, mut channels, mut commands, mut pool, .. } = memory;
+        let peer = peers.get_mut(slot).ok_or(SendError::UnknownPeer)?;
         match peer.state {
             State::Connected => {}
             State::Connecting | State::AcknowledgingConnect => return Err(SendError::NotConnected),
@@ -106,29 +128,36 @@ impl<S: Storage, C: Compression> Host<S, C> {
         if channel.0 >= peer.channel_count {
             return Err(SendError::ChannelNotOpen { count: peer.channel_count.into() });
         }
-        let memory = &mut parts.memory;
-        let plan = peer.plan(len, checksum_len, send_max, &memory.pool);
+        let packet = Packet { channel: channel.0, flags, len: len as u32, pieces };
+        let mut lent = Lent { channels: &mut channels, commands: &mut commands, pool: &mut pool };
+        if peer.sends_short(len, &self.shared.config, lent.pool)
+            && let Some(open) = peer.open_in(&banks, packet.channel)
+            && peer.queue_packet::<true>(&mut lent, &mut self.shared, open, &packet).is_ok()
+        {
+            sets.ready.insert(slot);
+            return Ok(());
+        }
+        self.send_long(slot, &packet, len)
+    }
+
+    /// Queues a packet of many commands or blocks, or one for which there may be no memory yet. If there is to be none
+    /// the peer waits for it.
+    fn send_long(&mut self, slot: usize, packet: &Packet<'_>, len: usize) -> Result<(), SendError> {
+        let config = &self.shared.config;
+        let Parts { peers, memory, .. } = self.storage.parts();
+        let peer = peers.get_mut(slot).ok_or(SendError::UnknownPeer)?;
+        let plan = peer.plan(len, config, &memory.pool);
         let (commands_max, blocks_max) = memory.packet_max();
+        let packet_max = config.packet_max as usize;
         if len > packet_max || plan.count > commands_max || plan.blocks > blocks_max {
             let max = memory.longest_packet(&plan).min(packet_max);
             return Err(SendError::TooLong { len, max });
         }
-        let packet = Packet { channel: channel.0, flags, len: len as u32, pieces };
-        if !plan.is_over
-            && plan.count == 1
-            && (plan.blocks == 1 || peer.has_room(memory, 1, plan.blocks as u32))
-            && let Some(open) = peer.open(memory, packet.channel)
-            && peer.queue_packet(memory, &mut self.shared, open, &packet).is_ok()
-        {
-            parts.sets.ready.insert(slot);
-            return Ok(());
-        }
-        self.send_long(slot, &packet, &plan).ok_or(SendError::Full)
+        self.send_planned(slot, packet, &plan).ok_or(SendError::Full)
     }
 
-    /// Queues a packet of many commands, or one for which there may be no memory yet. None if there is to be none; then
-    /// the peer waits for it.
-    fn send_long(&mut self, slot: usize, packet: &Packet<'_>, plan: &Plan) -> Option<()> {
+    /// Queues a packet, if there is memory for it or can be.
+    fn send_planned(&mut self, slot: usize, packet: &Packet<'_>, plan: &Plan) -> Option<()> {
         let Plan { count, blocks, .. } = *plan;
         if !plan.is_over {
             provide(&mut self.storage, count as usize, blocks);
@@ -362,7 +391,9 @@ impl Peer {
         let Packet { channel: number, flags, len, pieces } = *packet;
         let channel = self.channel(memory, number)?;
         if plan.count == 1 {
-            return self.queue_packet(memory, shared, channel, packet);
+            let Memory { channels, commands, pool, .. } = memory;
+            let mut lent = Lent { channels, commands, pool };
+            return self.queue_packet::<false>(&mut lent, shared, channel, packet);
         }
         let numbers = &memory.channels[channel];
         let is_unreliable = flags.contains(Flags::UNRELIABLE_FRAGMENT)
@@ -441,7 +472,7 @@ impl Work<'_> {
                 peer.wanted = None;
                 peer.news.writable = true;
                 self.parts.sets.blocked.remove(slot);
-                self.push_news(slot);
+                self.shared.push_news(self.parts.peers, slot);
             }
         }
         self.shared.unblocking = Some(from);

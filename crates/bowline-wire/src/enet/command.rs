@@ -56,7 +56,7 @@ impl CommandHead {
     }
 
     /// A SEND_RELIABLE up to its payload of `len` bytes.
-    #[inline]
+    #[inline(always)]
     pub const fn reliable_bytes(self, len: u16) -> [u8; 6] {
         let [h0, h1, h2, h3] = self.to_wire(CommandKind::SendReliable);
         let [l0, l1] = len.to_be_bytes();
@@ -64,19 +64,19 @@ impl CommandHead {
     }
 
     /// A SEND_UNRELIABLE of this unreliable sequence number up to its payload of `len` bytes.
-    #[inline]
+    #[inline(always)]
     pub const fn unreliable_bytes(self, unreliable_sequence: u16, len: u16) -> [u8; 8] {
         self.numbered(CommandKind::SendUnreliable, unreliable_sequence, len)
     }
 
     /// A SEND_UNSEQUENCED of this group up to its payload of `len` bytes.
-    #[inline]
+    #[inline(always)]
     pub const fn unsequenced_bytes(self, group: u16, len: u16) -> [u8; 8] {
         self.numbered(CommandKind::SendUnsequenced, group, len)
     }
 
     /// A head with two numbers behind it.
-    #[inline]
+    #[inline(always)]
     const fn numbered(self, kind: CommandKind, a: u16, b: u16) -> [u8; 8] {
         let [h0, h1, h2, h3] = self.to_wire(kind);
         let [a0, a1] = a.to_be_bytes();
@@ -85,7 +85,7 @@ impl CommandHead {
     }
 
     /// The first four bytes of a command.
-    #[inline]
+    #[inline(always)]
     const fn to_wire(self, kind: CommandKind) -> [u8; 4] {
         let acknowledge = if self.acknowledge { ACKNOWLEDGE } else { 0 };
         let unsequenced = if self.unsequenced { UNSEQUENCED } else { 0 };
