@@ -2,7 +2,7 @@
 
 use bowline_core::{DropReason, Link, Slot};
 use bowline_wire::enet::{
-    Command, CommandHead, Fragment, MAX_FRAGMENTS, UNSEQUENCED_WINDOW_SIZE,
+    Command, CommandKind, CommandView, Fragment, MAX_FRAGMENTS, UNSEQUENCED_WINDOW_SIZE,
     UNSEQUENCED_WINDOWS_FREE,
 };
 
@@ -64,45 +64,46 @@ impl Peer {
         &mut self,
         memory: &mut Memory<'_>,
         config: &Config,
-        head: CommandHead,
-        command: &Command<'_>,
+        command: &CommandView<'_>,
         steps: &mut Steps,
     ) -> Result<(), DropReason> {
+        let CommandView { head, kind, .. } = *command;
         let link = self.channel(memory, head.channel).map_err(|_| DropReason::Full)?;
-        let payload = command.payload();
-        let newcomer = Newcomer {
+        let bytes = command.payload();
+        let [number, _] = command.numbers();
+        let (flags, reliable, unreliable) = match kind {
+            CommandKind::SendReliable => (Flags::RELIABLE, head.sequence, 0),
+            CommandKind::SendFragment => (Flags::RELIABLE, number, 0),
+            CommandKind::SendUnreliable => (Flags::NONE, head.sequence, number),
+            CommandKind::SendUnreliableFragment => {
+                (Flags::UNRELIABLE_FRAGMENT, head.sequence, number)
+            }
+            _ => (Flags::UNSEQUENCED, head.sequence, 0),
+        };
+        let len = bytes.len() as u32;
+        let new = Newcomer {
             channel: head.channel,
             link,
-            flags: Flags::RELIABLE,
-            reliable: head.sequence,
-            unreliable: 0,
-            bytes: payload,
-            len: payload.len() as u32,
+            flags,
+            reliable,
+            unreliable,
+            bytes,
+            len,
             count: 0,
         };
-        match *command {
-            Command::SendReliable { .. } => self.take(memory, config, newcomer, steps).map(|_| ()),
-            Command::SendUnreliable { unreliable_sequence: unreliable, .. } => {
-                let newcomer = Newcomer { flags: Flags::NONE, unreliable, ..newcomer };
-                self.take(memory, config, newcomer, steps).map(|_| ())
+        match kind {
+            CommandKind::SendReliable | CommandKind::SendUnreliable => {
+                self.take(memory, config, new, steps).map(|_| ())
             }
-            Command::SendUnsequenced { group, .. } => {
-                let newcomer = Newcomer { flags: Flags::UNSEQUENCED, ..newcomer };
-                self.take_unsequenced(memory, config, newcomer, group, steps)
+            CommandKind::SendUnsequenced => {
+                self.take_unsequenced(memory, config, new, number, steps)
             }
-            Command::SendFragment(fragment) => {
-                let newcomer = Newcomer { reliable: fragment.start_sequence, ..newcomer };
-                self.take_fragment(memory, config, newcomer, &fragment, steps)
-            }
-            Command::SendUnreliableFragment(fragment) => {
-                let newcomer = Newcomer {
-                    flags: Flags::UNRELIABLE_FRAGMENT,
-                    unreliable: fragment.start_sequence,
-                    ..newcomer
-                };
-                self.take_fragment(memory, config, newcomer, &fragment, steps)
-            }
-            _ => Err(DropReason::Unexpected),
+            _ => match command.command().map_err(|error| error.drop_reason())? {
+                Command::SendFragment(fragment) | Command::SendUnreliableFragment(fragment) => {
+                    self.take_fragment(memory, config, new, &fragment, steps)
+                }
+                _ => Err(DropReason::Unexpected),
+            },
         }
     }
 

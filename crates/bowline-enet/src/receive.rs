@@ -2,7 +2,7 @@
 
 use bowline_core::{Address, DropReason, Received};
 use bowline_wire::enet::{
-    Command, CommandHead, CommandKind, Header, MTU_MAX, NO_PEER, split_checksum,
+    Command, CommandHead, CommandKind, CommandView, Header, MTU_MAX, NO_PEER, split_checksum,
 };
 
 use crate::compression::Compression;
@@ -158,23 +158,21 @@ impl Work<'_> {
         let mut steps = Steps(self.shared.config.hardening.steps_max);
         let mut rest = commands;
         while !rest.is_empty() {
-            let (head, command, later) =
-                Command::parse(rest).map_err(|error| error.drop_reason())?;
+            let (command, later) =
+                CommandView::parse(rest).map_err(|error| error.drop_reason())?;
             rest = later;
-            let at = match (slot, &command) {
-                (None, Command::Connect { parameters, data }) => {
-                    let at = self.on_connect(from, parameters, *data)?;
-                    slot = Some(at);
-                    at
-                }
-                (None, _) | (Some(_), Command::Connect { .. }) => {
-                    return Err(DropReason::Unexpected);
-                }
-                (Some(at), _) => {
+            let CommandView { head, kind, .. } = command;
+            let at = match slot {
+                Some(at) => {
                     if head.acknowledge {
                         self.check_acknowledgeable(at)?;
                     }
-                    self.on_command(at, head, &command, &mut steps)?;
+                    self.on_command(at, &command, &mut steps)?;
+                    at
+                }
+                None => {
+                    let at = self.on_first(from, &command)?;
+                    slot = Some(at);
                     at
                 }
             };
@@ -183,10 +181,18 @@ impl Work<'_> {
                     self.part_without_time(at);
                     return Err(DropReason::Malformed);
                 };
-                self.acknowledge(at, head, command.kind(), sent_time)?;
+                self.acknowledge(at, head, kind, sent_time)?;
             }
         }
         Ok(())
+    }
+
+    /// A command of somebody unknown: a request for a connection, or nothing.
+    fn on_first(&mut self, from: Address, command: &CommandView<'_>) -> Result<usize, DropReason> {
+        match command.command().map_err(|error| error.drop_reason())? {
+            Command::Connect { parameters, data } => self.on_connect(from, &parameters, data),
+            _ => Err(DropReason::Unexpected),
+        }
     }
 
     /// Whether there is room for another acknowledgement.
@@ -225,25 +231,33 @@ impl Work<'_> {
             .map_err(|_| DropReason::Full)
     }
 
+    #[inline]
     fn on_command(
         &mut self,
         slot: usize,
-        head: CommandHead,
-        command: &Command<'_>,
+        command: &CommandView<'_>,
         steps: &mut Steps,
     ) -> Result<(), DropReason> {
-        match *command {
-            Command::Acknowledge { received_sequence, received_sent_time } => self.on_acknowledge(
-                slot,
-                head.channel,
-                received_sequence,
-                received_sent_time,
-                steps,
-            ),
-            Command::Connect { .. } => Err(DropReason::Unexpected),
+        match command.kind {
+            CommandKind::Acknowledge => {
+                let [sequence, sent_time] = command.numbers();
+                self.on_acknowledge(slot, command.head.channel, sequence, sent_time, steps)
+            }
+            CommandKind::SendReliable
+            | CommandKind::SendUnreliable
+            | CommandKind::SendUnsequenced
+            | CommandKind::SendFragment
+            | CommandKind::SendUnreliableFragment => self.on_packet(slot, command, steps),
+            _ => self.on_control(slot, command),
+        }
+    }
+
+    /// A command that concerns the connection.
+    fn on_control(&mut self, slot: usize, command: &CommandView<'_>) -> Result<(), DropReason> {
+        match command.command().map_err(|error| error.drop_reason())? {
             Command::VerifyConnect { parameters } => self.on_verify(slot, &parameters),
             Command::Disconnect { data } => {
-                self.on_disconnect(slot, head.acknowledge, data);
+                self.on_disconnect(slot, command.head.acknowledge, data);
                 Ok(())
             }
             Command::Ping => self.live(slot).map(|_| ()),
@@ -255,7 +269,7 @@ impl Work<'_> {
                 peer.throttling = throttle;
                 Ok(())
             }
-            _ => self.on_packet(slot, head, command, steps),
+            _ => Err(DropReason::Unexpected),
         }
     }
 
@@ -271,20 +285,19 @@ impl Work<'_> {
     fn on_packet(
         &mut self,
         slot: usize,
-        head: CommandHead,
-        command: &Command<'_>,
+        command: &CommandView<'_>,
         steps: &mut Steps,
     ) -> Result<(), DropReason> {
         let Some(peer) = self.parts.peers.get_mut(slot) else { return Err(DropReason::Stray) };
         if !peer.is_live() {
             return Err(DropReason::Unexpected);
         }
-        if head.channel >= peer.channel_count
+        if command.head.channel >= peer.channel_count
             || command.payload().len() > self.shared.config.packet_max as usize
         {
             return Err(DropReason::OverLimit);
         }
-        peer.take_packet(&mut self.parts.memory, &self.shared.config, head, command, steps)?;
+        peer.take_packet(&mut self.parts.memory, &self.shared.config, command, steps)?;
         if !peer.delivered.is_empty() && !peer.news.is_queued {
             self.shared.push_news(self.parts.peers, slot);
         }

@@ -1,11 +1,11 @@
 //! One command.
 
-use super::CommandKind;
+use super::{CommandKind, CommandView};
 use crate::reader::Reader;
 use crate::{Malformed, NoRoom, Writer};
 
-const ACKNOWLEDGE: u8 = 0x80;
-const UNSEQUENCED: u8 = 0x40;
+pub(super) const ACKNOWLEDGE: u8 = 0x80;
+pub(super) const UNSEQUENCED: u8 = 0x40;
 
 /// What every command begins with, its kind apart.
 ///
@@ -31,6 +31,9 @@ pub struct CommandHead {
 }
 
 impl CommandHead {
+    /// Length on the wire, in bytes.
+    pub const LEN: usize = 4;
+
     /// Of a command to be acknowledged.
     #[inline]
     pub const fn acknowledged(channel: u8, sequence: u16) -> Self {
@@ -225,23 +228,19 @@ impl<'a> Command<'a> {
     /// the state of the connection is not looked at.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<(CommandHead, Self, &'a [u8]), Malformed> {
-        let mut r = Reader(bytes);
-        let [first, channel, sequence0, sequence1] = r.array()?;
-        let head = CommandHead {
-            acknowledge: first & ACKNOWLEDGE != 0,
-            unsequenced: first & UNSEQUENCED != 0,
-            channel,
-            sequence: u16::from_be_bytes([sequence0, sequence1]),
-        };
-        let command = Self::parse_fields(CommandKind::from_wire(first)?, &mut r)?;
-        Ok((head, command, r.0))
+        let (view, rest) = CommandView::parse(bytes)?;
+        Ok((view.head, view.command()?, rest))
     }
 
-    #[inline]
-    fn parse_fields(kind: CommandKind, r: &mut Reader<'a>) -> Result<Self, Malformed> {
+    /// The command of this kind that has these fields and this payload.
+    pub(super) fn from_fields(
+        kind: CommandKind,
+        r: &mut Reader<'_>,
+        payload: &'a [u8],
+    ) -> Result<Self, Malformed> {
         Ok(match kind {
             CommandKind::Acknowledge => {
-                let [sequence, sent_time] = two(r)?;
+                let (sequence, sent_time) = (r.u16()?, r.u16()?);
                 Self::Acknowledge { received_sequence: sequence, received_sent_time: sent_time }
             }
             CommandKind::Connect => {
@@ -250,25 +249,18 @@ impl<'a> Command<'a> {
             CommandKind::VerifyConnect => Self::VerifyConnect { parameters: Parameters::parse(r)? },
             CommandKind::Disconnect => Self::Disconnect { data: r.u32()? },
             CommandKind::Ping => Self::Ping,
-            CommandKind::SendReliable => {
-                let len = r.u16()?;
-                Self::SendReliable { payload: payload(r, len)? }
-            }
+            CommandKind::SendReliable => Self::SendReliable { payload },
             CommandKind::SendUnreliable => {
-                let [unreliable_sequence, len] = two(r)?;
-                Self::SendUnreliable { unreliable_sequence, payload: payload(r, len)? }
+                Self::SendUnreliable { unreliable_sequence: r.u16()?, payload }
             }
-            CommandKind::SendUnsequenced => {
-                let [group, len] = two(r)?;
-                Self::SendUnsequenced { group, payload: payload(r, len)? }
-            }
+            CommandKind::SendUnsequenced => Self::SendUnsequenced { group: r.u16()?, payload },
             CommandKind::BandwidthLimit => {
                 Self::BandwidthLimit { incoming: r.u32()?, outgoing: r.u32()? }
             }
             CommandKind::ThrottleConfigure => Self::ThrottleConfigure(Throttle::parse(r)?),
-            CommandKind::SendFragment => Self::SendFragment(Fragment::parse(r)?),
+            CommandKind::SendFragment => Self::SendFragment(Fragment::parse(r, payload)?),
             CommandKind::SendUnreliableFragment => {
-                Self::SendUnreliableFragment(Fragment::parse(r)?)
+                Self::SendUnreliableFragment(Fragment::parse(r, payload)?)
             }
         })
     }
@@ -395,20 +387,6 @@ impl<'a> Command<'a> {
     }
 }
 
-/// Two fields of two bytes.
-#[inline]
-fn two(r: &mut Reader<'_>) -> Result<[u16; 2], Malformed> {
-    let [a0, a1, b0, b1] = r.array()?;
-    Ok([u16::from_be_bytes([a0, a1]), u16::from_be_bytes([b0, b1])])
-}
-
-#[inline]
-fn payload<'a>(r: &mut Reader<'a>, len: u16) -> Result<&'a [u8], Malformed> {
-    let len = usize::from(len);
-    let len = if cfg!(bowline_mutant = "cut_payload") { len.min(r.0.len()) } else { len };
-    r.bytes(len).map_err(|_| Malformed::Payload)
-}
-
 impl Parameters {
     fn parse(r: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
@@ -452,11 +430,11 @@ impl Throttle {
 }
 
 impl<'a> Fragment<'a> {
-    #[inline]
-    fn parse(r: &mut Reader<'a>) -> Result<Self, Malformed> {
-        let [start_sequence, len] = two(r)?;
+    /// From the fields, of which the second is the length of the payload.
+    fn parse(r: &mut Reader<'_>, payload: &'a [u8]) -> Result<Self, Malformed> {
+        let (start_sequence, _) = (r.u16()?, r.u16()?);
         let (count, number, total, offset) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
-        Ok(Self { start_sequence, count, number, total, offset, payload: payload(r, len)? })
+        Ok(Self { start_sequence, count, number, total, offset, payload })
     }
 
     /// All between the length and the payload.

@@ -20,6 +20,7 @@ mod commands;
 mod header;
 mod kind;
 mod time;
+mod view;
 
 pub use checksum::{Checksum, checksum, split_checksum};
 pub use command::{Command, CommandHead, Fragment, Parameters, Throttle};
@@ -27,6 +28,7 @@ pub use commands::{Commands, commands};
 pub use header::Header;
 pub use kind::CommandKind;
 pub use time::Time;
+pub use view::CommandView;
 
 /// The lowest MTU a peer is held to, in bytes of a datagram without its checksum.
 pub const MTU_MIN: u32 = 576;
