@@ -100,6 +100,7 @@ impl Peer {
         self.search_sent(memory, channel, sequence, steps)
     }
 
+    #[inline(never)]
     fn search_sent(
         &self,
         memory: &Memory<'_>,

@@ -168,6 +168,7 @@ impl Peer {
     }
 
     /// Puts a packet among those that wait, and delivers those that need not wait any longer.
+    #[inline(never)]
     fn line_up(
         &mut self,
         memory: &mut Memory<'_>,
@@ -312,6 +313,7 @@ impl Peer {
         Ok(())
     }
 
+    #[inline(never)]
     fn take_fragment(
         &mut self,
         memory: &mut Memory<'_>,

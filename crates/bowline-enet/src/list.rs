@@ -93,16 +93,14 @@ impl List {
         }
     }
 
-    /// Takes `link` out, which is in this list, and puts it last in another.
+    /// Those before `first`, which is in this list or nothing, were taken out without telling it.
     #[inline]
-    pub(crate) fn hand_over<T: Node>(
-        &mut self,
-        slots: &mut Slots<'_, T>,
-        link: Link,
-        to: &mut Self,
-    ) {
-        self.remove(slots, link);
-        to.push(slots, link);
+    pub(crate) fn begin_at<T: Node>(&mut self, slots: &mut Slots<'_, T>, first: Link) {
+        self.first = first;
+        match first.some() {
+            Some(first) => slots[first].set_previous(Link::NONE),
+            None => self.last = Link::NONE,
+        }
     }
 
     #[inline]

@@ -188,6 +188,7 @@ impl Work<'_> {
     }
 
     /// A command of somebody unknown: a request for a connection, or nothing.
+    #[cold]
     fn on_first(&mut self, from: Address, command: &CommandView<'_>) -> Result<usize, DropReason> {
         match command.command().map_err(|error| error.drop_reason())? {
             Command::Connect { parameters, data } => self.on_connect(from, &parameters, data),
@@ -253,6 +254,7 @@ impl Work<'_> {
     }
 
     /// A command that concerns the connection.
+    #[cold]
     fn on_control(&mut self, slot: usize, command: &CommandView<'_>) -> Result<(), DropReason> {
         match command.command().map_err(|error| error.drop_reason())? {
             Command::VerifyConnect { parameters } => self.on_verify(slot, &parameters),

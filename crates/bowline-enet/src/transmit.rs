@@ -174,6 +174,39 @@ impl Packing<'_> {
     }
 }
 
+/// What a peer has to send while a datagram is filled.
+struct Left {
+    /// The first that is left of reliable data.
+    data: Link,
+    /// All of it waits for acknowledgements.
+    is_held_back: bool,
+    /// The first that is left of all else.
+    control: Link,
+    /// What was sent for good, from the front of the latter list.
+    sent: Run,
+}
+
+/// Neighbours of a list, in its order.
+struct Run {
+    first: Link,
+    last: Link,
+    count: u32,
+}
+
+impl Run {
+    const EMPTY: Self = Self { first: Link::NONE, last: Link::NONE, count: 0 };
+
+    /// Adds the next one.
+    #[inline]
+    const fn push(&mut self, link: Link) {
+        if self.count == 0 {
+            self.first = link;
+        }
+        self.last = link;
+        self.count += 1;
+    }
+}
+
 impl Work<'_> {
     /// Those whose time has come are looked at in this pass.
     fn rouse(&mut self) {
@@ -426,58 +459,90 @@ impl Peer {
 
     /// Fills a datagram with commands that wait, in the order in which they were queued.
     fn pack(&mut self, memory: &mut Memory<'_>, shared: &mut Shared, packing: &mut Packing<'_>) {
-        let now = shared.clock.now;
-        let mut data = self.data.first;
-        let mut control = self.control.first;
-        loop {
-            let link = match (control.some(), data.some()) {
-                (None, None) => return,
-                (Some(control), None) => control,
-                (None, Some(data)) => data,
-                (Some(control), Some(data)) => {
-                    let (of_data, of_control) =
-                        (memory.commands[data].stamp, memory.commands[control].stamp);
-                    let is_data_first =
-                        Time::from_millis(of_data).is_before(Time::from_millis(of_control));
-                    if is_data_first { data } else { control }
+        let mut left = Left {
+            data: self.data.first,
+            is_held_back: false,
+            control: self.control.first,
+            sent: Run::EMPTY,
+        };
+        while self.pack_next(&mut left, memory, shared, packing) {}
+        self.give_sent(&mut left, memory);
+        self.data.begin_at(&mut memory.commands, left.data);
+        self.control.begin_at(&mut memory.commands, left.control);
+    }
+
+    /// Packs the next command, or drops it. Answers whether there may be another. The lists begin, until all is packed,
+    /// where `left` says.
+    #[inline]
+    fn pack_next(
+        &mut self,
+        left: &mut Left,
+        memory: &mut Memory<'_>,
+        shared: &mut Shared,
+        packing: &mut Packing<'_>,
+    ) -> bool {
+        let data = if left.is_held_back { Link::NONE } else { left.data };
+        let link = match (left.control.some(), data.some()) {
+            (None, None) => return false,
+            (Some(control), None) => control,
+            (None, Some(data)) => data,
+            (Some(control), Some(data)) => {
+                let (of_data, of_control) =
+                    (memory.commands[data].stamp, memory.commands[control].stamp);
+                let is_data_first =
+                    Time::from_millis(of_data).is_before(Time::from_millis(of_control));
+                if is_data_first { data } else { control }
+            }
+        };
+        let is_data = link == data;
+        let queued = &memory.commands[link];
+        let (next, bytes, len) = (queued.next(), queued.bytes, usize::from(queued.len));
+        let (acknowledge, payload) = (queued.acknowledge, queued.payload);
+        if acknowledge {
+            if is_data && self.is_held_back(memory, queued) {
+                // What comes later in this list waits as well.
+                left.is_held_back = true;
+                return true;
+            }
+            packing.reliable = true;
+        }
+        if !packing.has_room(len) {
+            return false;
+        }
+        if acknowledge {
+            packing.timed = true;
+            match is_data {
+                true => left.data = next,
+                false => {
+                    self.give_sent(left, memory);
+                    left.control = next;
                 }
-            };
-            let is_data = link == data;
-            let queued = &memory.commands[link];
-            let (next, bytes, len) = (queued.next(), queued.bytes, usize::from(queued.len));
-            let (acknowledge, begins_packet) = (queued.acknowledge, queued.begins_packet);
-            if acknowledge {
-                if is_data && self.is_held_back(memory, queued) {
-                    // What comes later in this list waits as well.
-                    data = Link::NONE;
-                    continue;
-                }
-                packing.reliable = true;
             }
-            if !packing.has_room(len) {
-                return;
-            }
-            if is_data {
-                data = next;
-            } else {
-                control = next;
-            }
-            if acknowledge {
-                packing.timed = true;
-                self.pack_reliable(memory, now, link, is_data);
-            } else if begins_packet && self.is_throttled() {
-                control = self.drop_packet(memory, shared.config.release, link);
-                shared.freed = true;
-                continue;
-            }
+            self.pack_reliable(memory, shared.clock.now, link, is_data);
             copy_out(&memory.pool, bytes, len, &mut packing.writer);
-            if !acknowledge {
-                self.control.remove(&mut memory.commands, link);
-                self.give_command(memory, link);
-                shared.freed = true;
-            }
-            packing.commands += 1;
-            self.packets_sent = self.packets_sent.wrapping_add(1);
+        } else if queued.begins_packet && self.is_throttled() {
+            self.give_sent(left, memory);
+            self.drop_packet(left, memory, shared.config.release);
+            shared.freed = true;
+            return true;
+        } else {
+            copy_out(&memory.pool, bytes, len, &mut packing.writer);
+            left.control = next;
+            self.queued = self.queued.saturating_sub(payload.into());
+            memory.pool.give_chain(&mut self.quotas.blocks, bytes);
+            left.sent.push(link);
+        }
+        packing.commands += 1;
+        self.packets_sent = self.packets_sent.wrapping_add(1);
+        true
+    }
+
+    /// Gives back the records of commands that were sent for good.
+    #[inline]
+    fn give_sent(&mut self, left: &mut Left, memory: &mut Memory<'_>) {
+        let Run { first, last, count } = core::mem::replace(&mut left.sent, Run::EMPTY);
+        if count > 0 {
+            memory.commands.give_run(&mut self.quotas.commands, first, last, count);
         }
     }
 
@@ -496,7 +561,7 @@ impl Peer {
     }
 
     /// Moves a command that is being sent to those in flight.
-    #[inline]
+    #[inline(never)]
     fn pack_reliable(&mut self, memory: &mut Memory<'_>, now: Time, link: Link, is_data: bool) {
         let queued = &mut memory.commands[link];
         if queued.kind == CommandKind::VerifyConnect {
@@ -520,12 +585,12 @@ impl Peer {
             self.next_timeout = now + queued.rto;
         }
         if !is_data {
-            self.control.hand_over(&mut memory.commands, link, &mut self.sent);
+            self.sent.push(&mut memory.commands, link);
             return;
         }
         self.in_transit = self.in_transit.saturating_add(queued.payload.into());
         let (channel, sequence) = (queued.channel, queued.sequence);
-        self.data.hand_over(&mut memory.commands, link, &mut self.sent);
+        self.sent.push(&mut memory.commands, link);
         if is_first && let Some(channel) = self.open(memory, channel) {
             memory.channels[channel].count_sent(sequence);
         }
@@ -538,46 +603,26 @@ impl Peer {
         self.throttle_counter > self.throttle
     }
 
-    /// Drops an unreliable packet with those right behind it that bear the same numbers: its other fragments, but
-    /// also unsequenced packets. Answers what comes after them.
+    /// Drops the unreliable packet that waits first with those right behind it that bear the same numbers: its other
+    /// fragments, but also unsequenced packets.
     ///
     /// Up to release 1.3.17 there was one list, in which reliable data may stand between.
-    fn drop_packet(&mut self, memory: &mut Memory<'_>, release: Release, link: Link) -> Link {
-        let first = memory.commands[link];
-        let mut at = link;
-        while let Some(link) = at.some() {
+    #[cold]
+    fn drop_packet(&mut self, left: &mut Left, memory: &mut Memory<'_>, release: Release) {
+        let first = memory.commands[left.control];
+        while let Some(link) = left.control.some() {
             let queued = &memory.commands[link];
             if (queued.sequence, queued.unreliable) != (first.sequence, first.unreliable) {
                 break;
             }
             if release == Release::V1_3_17
-                && self.is_data_between(memory, first.stamp, queued.stamp)
+                && is_data_between(memory, left.data, first.stamp, queued.stamp)
             {
                 break;
             }
-            at = queued.next();
-            self.control.remove(&mut memory.commands, link);
+            left.control = queued.next();
             self.give_command(memory, link);
         }
-        at
-    }
-
-    /// Whether reliable data was queued between two stamps.
-    fn is_data_between(&self, memory: &Memory<'_>, first: u32, last: u32) -> bool {
-        let (first, last) = (Time::from_millis(first), Time::from_millis(last));
-        let mut at = self.data.first;
-        while let Some(link) = at.some() {
-            let queued = &memory.commands[link];
-            let stamp = Time::from_millis(queued.stamp);
-            if !stamp.is_before(last) {
-                return false;
-            }
-            if !stamp.is_before(first) {
-                return true;
-            }
-            at = queued.next();
-        }
-        false
     }
 
     /// Takes the losses since last time into account.
@@ -599,6 +644,24 @@ impl Peer {
             self.packets_lost = 0;
         }
     }
+}
+
+/// Whether some of the reliable data that waits, from `data` on, was queued between two stamps.
+fn is_data_between(memory: &Memory<'_>, data: Link, first: u32, last: u32) -> bool {
+    let (first, last) = (Time::from_millis(first), Time::from_millis(last));
+    let mut at = data;
+    while let Some(link) = at.some() {
+        let queued = &memory.commands[link];
+        let stamp = Time::from_millis(queued.stamp);
+        if !stamp.is_before(last) {
+            return false;
+        }
+        if !stamp.is_before(first) {
+            return true;
+        }
+        at = queued.next();
+    }
+    false
 }
 
 /// Moves the bytes from `start` to `end` down by `gap`, without the panics of `copy_within`.
@@ -627,6 +690,12 @@ fn copy_out(pool: &Pool<'_>, first: BlockId, len: usize, writer: &mut Writer<'_>
         let _ = writer.bytes(bytes);
         return;
     }
+    copy_out_long(pool, first, len, writer);
+}
+
+/// As [`copy_out`], of more than one block.
+#[inline(never)]
+fn copy_out_long(pool: &Pool<'_>, first: BlockId, len: usize, writer: &mut Writer<'_>) {
     for piece in pool.chunks(first, 0, len) {
         let _ = writer.bytes(piece);
     }
