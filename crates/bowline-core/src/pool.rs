@@ -143,7 +143,7 @@ impl<'m> Pool<'m> {
         let start = block.index().checked_mul(stride)?;
         let whole = self.bytes.get_mut(start..start.checked_add(stride)?)?;
         let (link, bytes) = whole.split_first_chunk_mut::<LINK_LEN>()?;
-        if !control.ledger.take(quota, 1) {
+        if !control.ledger.take_one(quota) {
             return None;
         }
         if recycled {
@@ -161,7 +161,7 @@ impl<'m> Pool<'m> {
         let free = self.control.free;
         self.set_next(block, free);
         self.control.free = block;
-        self.control.ledger.give(quota, 1);
+        self.control.ledger.give_one(quota);
     }
 
     /// Gives back `first` and all blocks after it.

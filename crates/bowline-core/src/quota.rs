@@ -135,6 +135,26 @@ impl Ledger {
         true
     }
 
+    /// As [`Self::take`], of one: what happens most.
+    #[inline]
+    pub fn take_one(&mut self, quota: &mut Quota) -> bool {
+        let beyond = u32::from(quota.held >= quota.guaranteed);
+        let Some(common) = self.common.checked_sub(beyond) else { return false };
+        self.common = common;
+        self.in_use += 1;
+        quota.held += 1;
+        true
+    }
+
+    /// As [`Self::give`], of one.
+    #[inline]
+    pub fn give_one(&mut self, quota: &mut Quota) {
+        debug_assert!(quota.held > 0 && self.in_use > 0);
+        self.common += u32::from(quota.held > quota.guaranteed);
+        quota.held = quota.held.wrapping_sub(1);
+        self.in_use = self.in_use.wrapping_sub(1);
+    }
+
     /// Counts `count` as given back by the owner of `quota`.
     #[inline]
     pub fn give(&mut self, quota: &mut Quota, count: u32) {
@@ -165,8 +185,13 @@ mod tests {
                     1 => ledger.release(quota, count),
                     2 => {
                         let good = count <= quota.guaranteed.saturating_sub(quota.held);
-                        prop_assert!(ledger.take(quota, count) || !good);
+                        let taken = match count {
+                            1 => ledger.take_one(quota),
+                            _ => ledger.take(quota, count),
+                        };
+                        prop_assert!(taken || !good);
                     }
+                    _ if count == 1 && quota.held > 0 => ledger.give_one(quota),
                     _ => ledger.give(quota, count.min(quota.held)),
                 }
                 prop_assert_eq!(ledger.in_use, quotas.iter().map(|q| q.held).sum::<u32>());

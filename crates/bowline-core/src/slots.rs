@@ -149,7 +149,7 @@ impl<'m, T: Slot> Slots<'m, T> {
         let recycled = self.control.free.is_some();
         let link = if recycled { self.control.free } else { Link(self.control.fresh) };
         let item = self.items.get_mut(link.index())?;
-        if !self.control.ledger.take(quota, 1) {
+        if !self.control.ledger.take_one(quota) {
             return None;
         }
         if recycled {
@@ -179,12 +179,13 @@ impl<'m, T: Slot> Slots<'m, T> {
     }
 
     /// Gives a record back.
+    #[inline]
     pub fn give(&mut self, quota: &mut Quota, link: Link) {
         debug_assert!(link.is_some());
         let free = self.control.free;
         self[link].set_next(free);
         self.control.free = link;
-        self.control.ledger.give(quota, 1);
+        self.control.ledger.give_one(quota);
     }
 
     /// Gives back the `count` records from `first` to `last`, of which each is chained to the next.

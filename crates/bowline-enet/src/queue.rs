@@ -111,9 +111,8 @@ impl Peer {
         let (sequence, unreliable, fixed) = match kind {
             CommandKind::SendReliable => {
                 let sequence = numbers.outgoing_reliable.wrapping_add(1);
-                let head = CommandHead::acknowledged(number, sequence).reliable_bytes(payload);
-                let [h0, h1, h2, h3, h4, h5] = head;
-                (sequence, 0, Fixed { bytes: [h0, h1, h2, h3, h4, h5, 0, 0], len: 6 })
+                let head = CommandHead::acknowledged(number, sequence);
+                (sequence, 0, Fixed { bytes: head.reliable_bytes(payload), len: 6 })
             }
             CommandKind::SendUnsequenced => {
                 let group = self.outgoing_group.wrapping_add(1);

@@ -158,8 +158,7 @@ impl Work<'_> {
         let mut steps = Steps(self.shared.config.hardening.steps_max);
         let mut rest = commands;
         while !rest.is_empty() {
-            let (command, later) =
-                CommandView::parse(rest).map_err(|error| error.drop_reason())?;
+            let (command, later) = CommandView::parse(rest).map_err(|error| error.drop_reason())?;
             rest = later;
             let CommandView { head, kind, .. } = command;
             let at = match slot {

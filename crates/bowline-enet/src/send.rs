@@ -137,12 +137,13 @@ impl<S: Storage, C: Compression> Host<S, C> {
             sets.ready.insert(slot);
             return Ok(());
         }
-        self.send_long(slot, &packet, len)
+        self.send_long(slot, Packet { ..packet }, len)
     }
 
     /// Queues a packet of many commands or blocks, or one for which there may be no memory yet. If there is to be none
     /// the peer waits for it.
-    fn send_long(&mut self, slot: usize, packet: &Packet<'_>, len: usize) -> Result<(), SendError> {
+    #[inline(never)]
+    fn send_long(&mut self, slot: usize, packet: Packet<'_>, len: usize) -> Result<(), SendError> {
         let config = &self.shared.config;
         let Parts { peers, memory, .. } = self.storage.parts();
         let peer = peers.get_mut(slot).ok_or(SendError::UnknownPeer)?;
@@ -153,7 +154,7 @@ impl<S: Storage, C: Compression> Host<S, C> {
             let max = memory.longest_packet(&plan).min(packet_max);
             return Err(SendError::TooLong { len, max });
         }
-        self.send_planned(slot, packet, &plan).ok_or(SendError::Full)
+        self.send_planned(slot, &packet, &plan).ok_or(SendError::Full)
     }
 
     /// Queues a packet, if there is memory for it or can be.

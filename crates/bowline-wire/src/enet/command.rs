@@ -58,12 +58,10 @@ impl CommandHead {
         self.numbered(CommandKind::Acknowledge, self.sequence, received_sent_time)
     }
 
-    /// A SEND_RELIABLE up to its payload of `len` bytes.
+    /// A SEND_RELIABLE up to its payload of `len` bytes: the first 6 of these bytes, the others are 0.
     #[inline(always)]
-    pub const fn reliable_bytes(self, len: u16) -> [u8; 6] {
-        let [h0, h1, h2, h3] = self.to_wire(CommandKind::SendReliable);
-        let [l0, l1] = len.to_be_bytes();
-        [h0, h1, h2, h3, l0, l1]
+    pub const fn reliable_bytes(self, len: u16) -> [u8; 8] {
+        self.numbered(CommandKind::SendReliable, len, 0)
     }
 
     /// A SEND_UNRELIABLE of this unreliable sequence number up to its payload of `len` bytes.
@@ -81,10 +79,8 @@ impl CommandHead {
     /// A head with two numbers behind it.
     #[inline(always)]
     const fn numbered(self, kind: CommandKind, a: u16, b: u16) -> [u8; 8] {
-        let [h0, h1, h2, h3] = self.to_wire(kind);
-        let [a0, a1] = a.to_be_bytes();
-        let [b0, b1] = b.to_be_bytes();
-        [h0, h1, h2, h3, a0, a1, b0, b1]
+        let head = u32::from_be_bytes(self.to_wire(kind)) as u64;
+        (head << 32 | (a as u64) << 16 | b as u64).to_be_bytes()
     }
 
     /// The first four bytes of a command.
@@ -349,7 +345,10 @@ impl<'a> Command<'a> {
                 w.array(head.numbered(CommandKind::Acknowledge, received, sent))
             }
             Self::Ping => w.array([h0, h1, h2, h3]),
-            Self::SendReliable { .. } => w.array(head.reliable_bytes(payload_len)),
+            Self::SendReliable { .. } => {
+                let [h0, h1, h2, h3, l0, l1, ..] = head.reliable_bytes(payload_len);
+                w.array([h0, h1, h2, h3, l0, l1])
+            }
             Self::SendUnreliable { unreliable_sequence, .. } => {
                 w.array(head.unreliable_bytes(unreliable_sequence, payload_len))
             }
