@@ -164,21 +164,41 @@ impl<'m> Pool<'m> {
         self.control.ledger.give_one(quota);
     }
 
-    /// Gives back `first` and all blocks after it.
+    /// Gives back `first` and all blocks after it: most often there is no other.
+    #[inline]
     pub fn give_chain(&mut self, quota: &mut Quota, first: BlockId) {
+        let mut at = first;
+        if let Some(block) = at.some() {
+            at = self.free(block);
+            self.control.ledger.give_one(quota);
+        }
+        if at.is_some() {
+            self.give_rest(quota, at);
+        }
+    }
+
+    #[inline(never)]
+    fn give_rest(&mut self, quota: &mut Quota, first: BlockId) {
         let (mut at, mut count) = (first, 0);
         while let Some(block) = at.some() {
-            let start = block.index().wrapping_mul(self.control.stride as usize);
-            let bytes = self.bytes.get_mut(start..);
-            let link = bytes.and_then(|bytes| bytes.first_chunk_mut::<LINK_LEN>());
-            debug_assert!(link.is_some(), "dangling block");
-            let Some(link) = link else { break };
-            at = Link::new(u32::from_le_bytes(*link));
-            *link = (self.control.free.index() as u32).to_le_bytes();
-            self.control.free = block;
+            at = self.free(block);
             count += 1;
         }
         self.control.ledger.give(quota, count);
+    }
+
+    /// Puts a block with those that are free; answers which came after it.
+    #[inline]
+    fn free(&mut self, block: BlockId) -> BlockId {
+        let start = block.index().wrapping_mul(self.control.stride as usize);
+        let bytes = self.bytes.get_mut(start..);
+        let link = bytes.and_then(|bytes| bytes.first_chunk_mut::<LINK_LEN>());
+        debug_assert!(link.is_some(), "dangling block");
+        let Some(link) = link else { return Link::NONE };
+        let next = Link::new(u32::from_le_bytes(*link));
+        *link = (self.control.free.index() as u32).to_le_bytes();
+        self.control.free = block;
+        next
     }
 
     /// Takes a chain of `count` blocks, all or nothing.

@@ -92,11 +92,15 @@ impl Peer {
             count: 0,
         };
         match kind {
-            CommandKind::SendReliable | CommandKind::SendUnreliable => {
-                self.take(memory, config, new, steps).map(|_| ())
-            }
-            CommandKind::SendUnsequenced => {
-                self.take_unsequenced(memory, config, new, number, steps)
+            CommandKind::SendUnsequenced if !self.expects_group(number) => Ok(()),
+            CommandKind::SendReliable
+            | CommandKind::SendUnreliable
+            | CommandKind::SendUnsequenced => {
+                self.take(memory, config, &new, steps)?;
+                if kind == CommandKind::SendUnsequenced {
+                    self.note_group(number);
+                }
+                Ok(())
             }
             _ => match command.command().map_err(|error| error.drop_reason())? {
                 Command::SendFragment(fragment) | Command::SendUnreliableFragment(fragment) => {
@@ -107,22 +111,22 @@ impl Peer {
         }
     }
 
-    /// Takes a packet, or begins one. None if it is not wanted: too late, too early, or here already.
-    #[inline]
+    /// Takes a packet that came in one piece, unless it is not wanted: too late, too early, or here already.
+    #[inline(always)]
     fn take(
         &mut self,
         memory: &mut Memory<'_>,
         config: &Config,
-        new: Newcomer<'_>,
+        new: &Newcomer<'_>,
         steps: &mut Steps,
-    ) -> Result<Option<Link>, DropReason> {
+    ) -> Result<(), DropReason> {
         if self.state == State::DisconnectLater {
-            return Ok(None);
+            return Ok(());
         }
-        if new.count == 0 && memory.channels[new.link].is_next(&new) {
-            return self.deliver(memory, config, &new).map(Some);
+        if memory.channels[new.link].is_next(new) {
+            return self.deliver(memory, config, new);
         }
-        self.line_up(memory, config, &new, steps)
+        self.line_up(memory, config, new, steps).map(|_| ())
     }
 
     /// Whether packets that were not read leave room for another.
@@ -139,7 +143,7 @@ impl Peer {
         memory: &mut Memory<'_>,
         config: &Config,
         new: &Newcomer<'_>,
-    ) -> Result<Link, DropReason> {
+    ) -> Result<(), DropReason> {
         if !self.takes_more(config) {
             return Err(DropReason::Full);
         }
@@ -164,7 +168,7 @@ impl Peer {
         } else if !new.flags.contains(Flags::UNSEQUENCED) {
             channel.incoming_unreliable = new.unreliable;
         }
-        Ok(link)
+        Ok(())
     }
 
     /// Puts a packet among those that wait, and delivers those that need not wait any longer.
@@ -284,33 +288,31 @@ impl Peer {
         }
     }
 
-    fn take_unsequenced(
-        &mut self,
-        memory: &mut Memory<'_>,
-        config: &Config,
-        new: Newcomer<'_>,
-        group: u16,
-        steps: &mut Steps,
-    ) -> Result<(), DropReason> {
+    /// Whether an unsequenced packet of this group is not here yet, nor too far ahead.
+    #[inline]
+    fn expects_group(&mut self, group: u16) -> bool {
         const AHEAD: u32 = UNSEQUENCED_WINDOW_SIZE as u32 * UNSEQUENCED_WINDOWS_FREE as u32;
-        let place = group % UNSEQUENCED_WINDOW_SIZE;
         let base = u32::from(self.incoming_base);
         let ahead = u32::from(group) + if u32::from(group) < base { 0x1_0000 } else { 0 };
         if ahead >= base + AHEAD {
-            return Ok(());
+            return false;
         }
-        let (word, bit) = (usize::from(place / 32), 1u32 << (place % 32));
+        let place = group % UNSEQUENCED_WINDOW_SIZE;
         if group - place != self.incoming_base {
             self.incoming_base = group - place;
             self.unsequenced.fill(0);
-        } else if self.unsequenced.get(word).is_some_and(|seen| seen & bit != 0) {
-            return Ok(());
         }
-        self.take(memory, config, new, steps)?;
-        if let Some(seen) = self.unsequenced.get_mut(word) {
-            *seen |= bit;
+        let (word, bit) = (usize::from(place / 32), 1u32 << (place % 32));
+        self.unsequenced.get(word).is_none_or(|seen| seen & bit == 0)
+    }
+
+    /// A packet of this group, which was expected, is here.
+    #[inline]
+    fn note_group(&mut self, group: u16) {
+        let place = group % UNSEQUENCED_WINDOW_SIZE;
+        if let Some(seen) = self.unsequenced.get_mut(usize::from(place / 32)) {
+            *seen |= 1 << (place % 32);
         }
-        Ok(())
     }
 
     #[inline(never)]
@@ -345,8 +347,11 @@ impl Peer {
                 link
             }
             // What is not wanted is not acknowledged, if it is a fragment.
+            Place::After(_) if self.state == State::DisconnectLater => {
+                return Err(DropReason::Unexpected);
+            }
             Place::After(_) => {
-                self.take(memory, config, new, steps)?.ok_or(DropReason::Unexpected)?
+                self.line_up(memory, config, &new, steps)?.ok_or(DropReason::Unexpected)?
             }
         };
         let was_complete = memory.arrivals[link].is_complete();
