@@ -6,7 +6,7 @@ use bowline_wire::enet::{CommandKind, Time};
 use crate::host::Work;
 use crate::list::List;
 use crate::peer::{End, Peer, State};
-use crate::receive::Steps;
+use crate::receive::Course;
 use crate::storage::Memory;
 
 impl Work<'_> {
@@ -16,7 +16,7 @@ impl Work<'_> {
         channel: u8,
         sequence: u16,
         sent_time: u16,
-        steps: &mut Steps,
+        course: &mut Course,
     ) -> Result<(), DropReason> {
         let now = self.shared.clock.now;
         let hardening = self.shared.config.hardening;
@@ -29,7 +29,7 @@ impl Work<'_> {
         if now.is_before(sent) {
             return Ok(());
         }
-        let found = peer.find_sent(&self.parts.memory, channel, sequence, steps)?;
+        let found = peer.find_sent(&self.parts.memory, channel, sequence, course)?;
         if hardening.check_times {
             match found {
                 Some(found) if !peer.is_plausible(&self.parts.memory, found, sent) => {
@@ -43,7 +43,7 @@ impl Work<'_> {
             peer.measure(now, now.distance(sent).max(1));
         }
         let kind = found.map(|found| peer.remove_acknowledged(&mut self.parts.memory, found));
-        self.parts.sets.ready.insert(slot);
+        course.rouse();
         self.shared.freed = true;
         match peer.state {
             State::AcknowledgingConnect if kind == Some(CommandKind::VerifyConnect) => {
@@ -84,7 +84,7 @@ impl Peer {
         memory: &Memory<'_>,
         channel: u8,
         sequence: u16,
-        steps: &mut Steps,
+        course: &mut Course,
     ) -> Result<Option<Found>, DropReason> {
         // Most are acknowledged in the order in which they were sent.
         if let Some(link) = self.sent.first.some() {
@@ -97,7 +97,7 @@ impl Peer {
                 return Ok(Some(Found { link, list: Where::Sent }));
             }
         }
-        self.search_sent(memory, channel, sequence, steps)
+        self.search_sent(memory, channel, sequence, course)
     }
 
     #[inline(never)]
@@ -106,7 +106,7 @@ impl Peer {
         memory: &Memory<'_>,
         channel: u8,
         sequence: u16,
-        steps: &mut Steps,
+        course: &mut Course,
     ) -> Result<Option<Found>, DropReason> {
         for (list, kind) in
             [(self.sent, Where::Sent), (self.control, Where::Control), (self.data, Where::Data)]
@@ -122,7 +122,7 @@ impl Peer {
                         return Ok(Some(Found { link, list: kind }));
                     }
                 }
-                steps.step()?;
+                course.step()?;
                 at = queued.next();
             }
         }

@@ -12,7 +12,7 @@ use crate::config::{Config, Release};
 use crate::flags::Flags;
 use crate::list::{List, Node};
 use crate::peer::{Peer, State};
-use crate::receive::Steps;
+use crate::receive::Course;
 use crate::storage::Memory;
 
 /// A packet, or the beginning of one, that wants to be taken.
@@ -65,7 +65,7 @@ impl Peer {
         memory: &mut Memory<'_>,
         config: &Config,
         command: &CommandView<'_>,
-        steps: &mut Steps,
+        course: &mut Course,
     ) -> Result<(), DropReason> {
         let CommandView { head, kind, .. } = *command;
         let link = self.channel(memory, head.channel).map_err(|_| DropReason::Full)?;
@@ -96,7 +96,7 @@ impl Peer {
             CommandKind::SendReliable
             | CommandKind::SendUnreliable
             | CommandKind::SendUnsequenced => {
-                self.take(memory, config, &new, steps)?;
+                self.take(memory, config, &new, course)?;
                 if kind == CommandKind::SendUnsequenced {
                     self.note_group(number);
                 }
@@ -104,7 +104,7 @@ impl Peer {
             }
             _ => match command.command().map_err(|error| error.drop_reason())? {
                 Command::SendFragment(fragment) | Command::SendUnreliableFragment(fragment) => {
-                    self.take_fragment(memory, config, new, &fragment, steps)
+                    self.take_fragment(memory, config, new, &fragment, course)
                 }
                 _ => Err(DropReason::Unexpected),
             },
@@ -118,7 +118,7 @@ impl Peer {
         memory: &mut Memory<'_>,
         config: &Config,
         new: &Newcomer<'_>,
-        steps: &mut Steps,
+        course: &mut Course,
     ) -> Result<(), DropReason> {
         if self.state == State::DisconnectLater {
             return Ok(());
@@ -126,7 +126,7 @@ impl Peer {
         if memory.channels[new.link].is_next(new) {
             return self.deliver(memory, config, new);
         }
-        self.line_up(memory, config, new, steps).map(|_| ())
+        self.line_up(memory, config, new, course).map(|_| ())
     }
 
     /// Whether packets that were not read leave room for another.
@@ -178,7 +178,7 @@ impl Peer {
         memory: &mut Memory<'_>,
         config: &Config,
         new: &Newcomer<'_>,
-        steps: &mut Steps,
+        course: &mut Course,
     ) -> Result<Option<Link>, DropReason> {
         let is_unsequenced = new.flags.contains(Flags::UNSEQUENCED);
         let channel = &memory.channels[new.link];
@@ -188,7 +188,7 @@ impl Peer {
         let after = match new.flags {
             _ if is_unsequenced => Link::NONE,
             Flags::RELIABLE if new.reliable == channel.incoming_reliable => return Ok(None),
-            Flags::RELIABLE => match self.place(memory, new, steps)? {
+            Flags::RELIABLE => match self.place(memory, new, course)? {
                 Place::Taken(_) => return Ok(None),
                 Place::After(after) => after,
             },
@@ -197,7 +197,7 @@ impl Peer {
             {
                 return Ok(None);
             }
-            _ => match self.place(memory, new, steps)? {
+            _ => match self.place(memory, new, course)? {
                 Place::Taken(_) => return Ok(None),
                 Place::After(after) => after,
             },
@@ -239,7 +239,7 @@ impl Peer {
         &self,
         memory: &Memory<'_>,
         new: &Newcomer<'_>,
-        steps: &mut Steps,
+        course: &mut Course,
     ) -> Result<Place, DropReason> {
         let channel = &memory.channels[new.link];
         let current = channel.incoming_reliable;
@@ -269,7 +269,7 @@ impl Peer {
                     break;
                 }
                 at = next;
-                steps.step()?;
+                course.step()?;
             }
         }
         loop {
@@ -284,7 +284,7 @@ impl Peer {
                 Some(previous) => at = previous,
                 None => return Ok(Place::After(Link::NONE)),
             }
-            steps.step()?;
+            course.step()?;
         }
     }
 
@@ -322,7 +322,7 @@ impl Peer {
         config: &Config,
         new: Newcomer<'_>,
         fragment: &Fragment<'_>,
-        steps: &mut Steps,
+        course: &mut Course,
     ) -> Result<(), DropReason> {
         let is_reliable = new.flags.contains(Flags::RELIABLE);
         let is_old = config.release == Release::V1_3_17;
@@ -338,7 +338,7 @@ impl Peer {
         }
         check_fragment(config, fragment)?;
         let new = Newcomer { len: fragment.total, count: fragment.count, ..new };
-        let link = match self.place(memory, &new, steps)? {
+        let link = match self.place(memory, &new, course)? {
             Place::Taken(link) => {
                 let arrival = &memory.arrivals[link];
                 if arrival.len != new.len || arrival.count != new.count {
@@ -351,7 +351,7 @@ impl Peer {
                 return Err(DropReason::Unexpected);
             }
             Place::After(_) => {
-                self.line_up(memory, config, &new, steps)?.ok_or(DropReason::Unexpected)?
+                self.line_up(memory, config, &new, course)?.ok_or(DropReason::Unexpected)?
             }
         };
         let was_complete = memory.arrivals[link].is_complete();

@@ -2,7 +2,7 @@
 
 use bowline_core::{Address, DropReason, Received};
 use bowline_wire::enet::{
-    Command, CommandHead, CommandKind, CommandView, Header, MTU_MAX, NO_PEER, split_checksum,
+    Command, CommandKind, CommandView, Header, MTU_MAX, NO_PEER, split_checksum,
 };
 
 use crate::compression::Compression;
@@ -16,19 +16,32 @@ const COMMAND_LEN_MIN: usize = 4;
 /// Shortest command that carries a packet, in bytes.
 const PACKET_LEN_MIN: usize = 6;
 
-/// What a datagram may still cost, in entries of lists looked through.
-pub(crate) struct Steps(pub(crate) u32);
+/// What a datagram may still cost, and what follows from it.
+pub(crate) struct Course {
+    /// Entries of lists that may be looked through.
+    steps: u32,
+    /// Acknowledgements for which there is room.
+    acknowledgements: u32,
+    /// The peer may have something to send.
+    is_ready: bool,
+}
 
-impl Steps {
-    /// Counts one.
+impl Course {
+    /// Counts one entry that is looked at.
     pub(crate) const fn step(&mut self) -> Result<(), DropReason> {
-        match self.0.checked_sub(1) {
+        match self.steps.checked_sub(1) {
             Some(left) => {
-                self.0 = left;
+                self.steps = left;
                 Ok(())
             }
             None => Err(DropReason::RateLimited),
         }
+    }
+
+    /// The peer is to be looked at when datagrams are made.
+    #[inline]
+    pub(crate) const fn rouse(&mut self) {
+        self.is_ready = true;
     }
 }
 
@@ -155,32 +168,51 @@ impl Work<'_> {
         header: &Header,
         commands: &[u8],
     ) -> Result<(), DropReason> {
-        let mut steps = Steps(self.shared.config.hardening.steps_max);
+        let mut course = Course {
+            steps: self.shared.config.hardening.steps_max,
+            acknowledgements: slot.map_or(0, |slot| self.acknowledgeable(slot)),
+            is_ready: false,
+        };
+        let result = self.take_each(&mut slot, from, header, commands, &mut course);
+        if course.is_ready
+            && let Some(slot) = slot
+        {
+            self.parts.sets.ready.insert(slot);
+        }
+        result
+    }
+
+    #[inline(always)]
+    fn take_each(
+        &mut self,
+        slot: &mut Option<usize>,
+        from: Address,
+        header: &Header,
+        commands: &[u8],
+        course: &mut Course,
+    ) -> Result<(), DropReason> {
         let mut rest = commands;
         while !rest.is_empty() {
             let (command, later) = CommandView::parse(rest).map_err(|error| error.drop_reason())?;
             rest = later;
-            let CommandView { head, kind, .. } = command;
-            let at = match slot {
+            let is_acknowledged = command.head.acknowledge;
+            let at = match *slot {
                 Some(at) => {
-                    if head.acknowledge {
-                        self.check_acknowledgeable(at)?;
+                    if is_acknowledged && course.acknowledgements == 0 {
+                        return Err(DropReason::Full);
                     }
-                    self.on_command(at, &command, &mut steps)?;
+                    self.on_command(at, &command, course)?;
                     at
                 }
                 None => {
                     let at = self.on_first(from, &command)?;
-                    slot = Some(at);
+                    *slot = Some(at);
+                    course.acknowledgements = self.acknowledgeable(at);
                     at
                 }
             };
-            if head.acknowledge {
-                let Some(sent_time) = header.sent_time else {
-                    self.part_without_time(at);
-                    return Err(DropReason::Malformed);
-                };
-                self.acknowledge(at, head, kind, sent_time)?;
+            if is_acknowledged {
+                self.acknowledge(at, header, &command, course)?;
             }
         }
         Ok(())
@@ -195,27 +227,31 @@ impl Work<'_> {
         }
     }
 
-    /// Whether there is room for another acknowledgement.
-    #[inline]
-    fn check_acknowledgeable(&self, slot: usize) -> Result<(), DropReason> {
-        let Some(peer) = self.parts.peers.get(slot) else { return Err(DropReason::Stray) };
+    /// For how many acknowledgements there is room.
+    fn acknowledgeable(&self, slot: usize) -> u32 {
+        let Some(peer) = self.parts.peers.get(slot) else { return 0 };
         let quota = &peer.quotas.acknowledgements;
-        let max = u32::from(self.shared.config.hardening.acknowledgements_max);
-        let limited = max < u32::from(u16::MAX) && quota.held() >= max;
-        if limited || !self.parts.memory.acknowledgements.can_take(quota, 1) {
-            return Err(DropReason::Full);
+        let available = self.parts.memory.acknowledgements.available(quota) as u32;
+        match self.shared.config.hardening.acknowledgements_max {
+            u16::MAX => available,
+            max => available.min(u32::from(max).saturating_sub(quota.held())),
         }
-        Ok(())
     }
 
-    #[inline]
+    /// Acknowledges a command that asks for it.
+    #[inline(always)]
     fn acknowledge(
         &mut self,
         slot: usize,
-        head: CommandHead,
-        kind: CommandKind,
-        sent_time: u16,
+        header: &Header,
+        command: &CommandView<'_>,
+        course: &mut Course,
     ) -> Result<(), DropReason> {
+        let CommandView { head, kind, .. } = *command;
+        let Some(sent_time) = header.sent_time else {
+            self.part_without_time(slot);
+            return Err(DropReason::Malformed);
+        };
         let Some(peer) = self.parts.peers.get_mut(slot) else { return Ok(()) };
         let parts = match peer.state {
             State::Disconnecting
@@ -226,7 +262,8 @@ impl Work<'_> {
             State::AcknowledgingDisconnect => true,
             _ => kind == CommandKind::Disconnect,
         };
-        self.parts.sets.ready.insert(slot);
+        course.rouse();
+        course.acknowledgements = course.acknowledgements.saturating_sub(1);
         peer.queue_acknowledgement(&mut self.parts.memory, head, sent_time, parts)
             .map_err(|_| DropReason::Full)
     }
@@ -236,18 +273,18 @@ impl Work<'_> {
         &mut self,
         slot: usize,
         command: &CommandView<'_>,
-        steps: &mut Steps,
+        course: &mut Course,
     ) -> Result<(), DropReason> {
         match command.kind {
             CommandKind::Acknowledge => {
                 let [sequence, sent_time] = command.numbers();
-                self.on_acknowledge(slot, command.head.channel, sequence, sent_time, steps)
+                self.on_acknowledge(slot, command.head.channel, sequence, sent_time, course)
             }
             CommandKind::SendReliable
             | CommandKind::SendUnreliable
             | CommandKind::SendUnsequenced
             | CommandKind::SendFragment
-            | CommandKind::SendUnreliableFragment => self.on_packet(slot, command, steps),
+            | CommandKind::SendUnreliableFragment => self.on_packet(slot, command, course),
             _ => self.on_control(slot, command),
         }
     }
@@ -287,7 +324,7 @@ impl Work<'_> {
         &mut self,
         slot: usize,
         command: &CommandView<'_>,
-        steps: &mut Steps,
+        course: &mut Course,
     ) -> Result<(), DropReason> {
         let Some(peer) = self.parts.peers.get_mut(slot) else { return Err(DropReason::Stray) };
         if !peer.is_live() {
@@ -298,7 +335,7 @@ impl Work<'_> {
         {
             return Err(DropReason::OverLimit);
         }
-        peer.take_packet(&mut self.parts.memory, &self.shared.config, command, steps)?;
+        peer.take_packet(&mut self.parts.memory, &self.shared.config, command, course)?;
         if !peer.delivered.is_empty() && !peer.news.is_queued {
             self.shared.push_news(self.parts.peers, slot);
         }
