@@ -1,14 +1,18 @@
-//! How much may be in flight: the seam for congestion controllers, and the simplest one.
+//! How much may be in flight, and how fast it may go: the seam for congestion controllers, and those there are.
 
+mod cubic;
 mod fixed;
 mod in_flight;
+mod new_reno;
 
 use bowline_core::Instant;
 
 use crate::rtt::RttEstimator;
 
+pub use cubic::Cubic;
 pub use fixed::FixedWindow;
 pub use in_flight::InFlight;
+pub use new_reno::NewReno;
 
 /// The least window of any controller, in bytes: two datagrams of 1200 (`kMinimumWindow`, RFC 9002
 /// section 7.2). With less, a lost datagram could only be noticed by a probe.
@@ -49,8 +53,37 @@ pub trait Controller {
     /// A lost path MTU probe is no congestion and not reported (RFC 8899 section 3).
     fn on_congestion(&mut self, now: Instant, sent_at: Instant, persistent: bool);
 
+    /// A packet of `bytes` was found lost. For controllers that measure; most answer to
+    /// [`Self::on_congestion`] alone.
+    fn on_lost(&mut self, _bytes: u32) {}
+
+    /// A packet sent at `sent_at` that had been taken for lost was acknowledged after all: if it was among
+    /// what the last answer was given to, that answer is taken back.
+    fn on_spurious(&mut self, _sent_at: Instant) {}
+
+    /// How fast packets may leave, in bytes per second, at least 1; `None`: as fast as the window allows.
+    fn pacing_rate(&self, _rtt: &RttEstimator) -> Option<u64> {
+        None
+    }
+
     /// How many bytes may be in flight, at least [`WINDOW_MIN`].
     ///
     /// May shrink below what is in flight; then nothing but probes goes out until that fits.
     fn window(&self) -> u32;
+}
+
+/// The window of a new session: ten datagrams, or what is nearest to that in 14,720 bytes (RFC 9002
+/// section 7.2).
+#[must_use]
+pub const fn initial_window(datagram: u16) -> u32 {
+    let datagram = datagram as u32;
+    let few = if 2 * datagram > 14_720 { 2 * datagram } else { 14_720 };
+    let window = if 10 * datagram < few { 10 * datagram } else { few };
+    if window < WINDOW_MIN { WINDOW_MIN } else { window }
+}
+
+/// `bytes` in each `span` as a rate, in bytes per second, at least 1.
+fn rate_of(bytes: u64, span: bowline_core::Duration) -> u64 {
+    let micros = span.as_micros().max(1);
+    bytes.saturating_mul(1_000_000).checked_div(micros).unwrap_or(0).max(1)
 }

@@ -60,8 +60,7 @@
 //! back, or panic on any input in a release build. Nothing here waits: what takes time names the
 //! instant at which to ask again. What takes memory can be asked beforehand whether there is enough.
 //!
-//! Not here yet: congestion controllers that yield (there is the [seam](congestion::Controller) and
-//! a fixed window), pacing, a path MTU search, redundancy.
+//! Not here yet: a path MTU search, redundancy.
 //!
 //! # What is known to hold
 //!
@@ -105,6 +104,8 @@
 //! | | [`share`] | budgets move on by bytes over rate, without rounding away anything | 1,024 × 300 |
 //! | liveness | [`liveness`] | the dead are found in time, and no absence of the caller kills the living | 1,280 × 200 |
 //! | bytes in flight | [`congestion`] | the sum of the packets without a fate | 256 × 200 |
+//! | controllers | [`congestion`] | windows stay in bounds, grow by no more than what arrives, shrink by losses alone; CUBIC's curve is the RFC's | 256 × 300 |
+//! | pacing | [`pacing`] | nobody gets more than the rate; who comes when told finds tokens | 256 × 200 |
 //! | runs of bytes | [`run`] | a run is a queue of bytes; prefixes survive the round trip | 768 × 200 |
 //! | lists of records | [`record`] | a list is a queue | 256 × 200 |
 #![no_std]
@@ -124,6 +125,7 @@ pub mod key_tree;
 pub mod late;
 pub mod liveness;
 pub mod loss;
+pub mod pacing;
 pub mod receive_window;
 pub mod record;
 pub mod reliable;
