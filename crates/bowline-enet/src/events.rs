@@ -8,8 +8,8 @@ use bowline_core::{
 
 use crate::compression::Compression;
 use crate::flags::Flags;
-use crate::host::{Host, Work};
-use crate::peer::{End, News, State};
+use crate::host::{Host, Shared};
+use crate::peer::{End, News, Peer, State};
 use crate::storage::{Memory, Parts, Storage};
 
 /// A received packet, with ENet's flags.
@@ -69,48 +69,44 @@ impl<S: Storage, C: Compression> Host<S, C> {
     }
 }
 
-impl Work<'_> {
-    /// The next thing to tell of the first peer with news.
-    fn next_event(&mut self) -> Option<Event> {
-        self.unblock();
+impl Shared {
+    /// The next thing to tell of the first peer with news; with its slot, if it is told of for the last time.
+    fn next_news(&mut self, peers: &mut [Peer]) -> Option<(Event, Option<usize>)> {
         loop {
-            let link = self.shared.news_first.some()?;
+            let link = self.news_first.some()?;
             let slot = link.index();
-            let peer = self.parts.peers.get_mut(slot)?;
+            let peer = peers.get_mut(slot)?;
             let id = PeerId::new(slot as u32, peer.generation);
-            self.shared.news_first = peer.next_news;
+            self.news_first = peer.next_news;
             if peer.next_news.is_none() {
-                self.shared.news_last = Link::NONE;
+                self.news_last = Link::NONE;
             }
             peer.next_news = Link::NONE;
             peer.news.is_queued = false;
+            let is_readable = !peer.delivered.is_empty();
             let event = if peer.news.connected {
                 peer.news.connected = false;
-                let more =
-                    peer.news.writable || !peer.delivered.is_empty() || peer.state == State::Zombie;
-                if more {
-                    self.shared.push_news(self.parts.peers, slot);
+                if peer.news.writable || is_readable || peer.state == State::Zombie {
+                    self.push_news(peers, slot);
                 }
                 Event::Connected(id)
             } else if peer.state == State::Zombie {
-                let end = peer.end;
-                let data = peer.event_data;
-                self.shared.recalculate |= matches!(end, End::Peer(_) | End::Misbehaved);
+                self.recalculate |= matches!(peer.end, End::Peer(_) | End::Misbehaved);
                 let was_asked = peer.remote_id == bowline_wire::enet::NO_PEER;
-                self.reset(slot);
-                Event::Disconnected(id, reason_of(end, data, was_asked))
+                let reason = reason_of(peer.end, peer.event_data, was_asked);
+                return Some((Event::Disconnected(id, reason), Some(slot)));
             } else if peer.news.writable {
                 peer.news = News { writable: false, ..peer.news };
-                if !peer.delivered.is_empty() {
-                    self.shared.push_news(self.parts.peers, slot);
+                if is_readable {
+                    self.push_news(peers, slot);
                 }
                 Event::Writable(id)
-            } else if peer.state == State::Connected && !peer.delivered.is_empty() {
+            } else if peer.state == State::Connected && is_readable {
                 Event::Readable(id)
             } else {
                 continue;
             };
-            return Some(event);
+            return Some((event, None));
         }
     }
 }
@@ -183,7 +179,15 @@ impl<S: Storage, C: Compression> Messages for Host<S, C> {
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        self.work().next_event()
+        if !self.storage.parts().sets.blocked.is_empty() {
+            self.work().unblock();
+        }
+        let Parts { peers, .. } = self.storage.parts();
+        let (event, gone) = self.shared.next_news(peers)?;
+        if let Some(slot) = gone {
+            self.work().reset(slot);
+        }
+        Some(event)
     }
 
     fn recv(&mut self, from: PeerId) -> Option<Incoming<'_>> {

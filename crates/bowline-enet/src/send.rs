@@ -449,6 +449,7 @@ impl Peer {
 impl Work<'_> {
     /// Finds peers that waited for memory which is there now. Of those that wait a few are asked at a time, the
     /// next ones next time, so that none waits for others that cannot be helped.
+    #[cold]
     pub(crate) fn unblock(&mut self) {
         let mut from = match self.shared.unblocking {
             Some(from) => from,

@@ -11,6 +11,10 @@ pub(crate) struct Slotset<'m> {
 }
 
 impl Slotset<'_> {
+    pub(crate) const fn is_empty(&self) -> bool {
+        *self.summary == 0
+    }
+
     pub(crate) fn insert(&mut self, slot: usize) {
         if let Some(word) = self.words.get_mut(slot / 64) {
             *word |= 1 << (slot % 64);
