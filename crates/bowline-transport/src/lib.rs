@@ -60,7 +60,7 @@
 //! back, or panic on any input in a release build. Nothing here waits: what takes time names the
 //! instant at which to ask again. What takes memory can be asked beforehand whether there is enough.
 //!
-//! Not here yet: a path MTU search, redundancy.
+//! Not here yet: redundancy.
 //!
 //! # What is known to hold
 //!
@@ -106,6 +106,7 @@
 //! | bytes in flight | [`congestion`] | the sum of the packets without a fate | 256 × 200 |
 //! | controllers | [`congestion`] | windows stay in bounds, grow by no more than what arrives, shrink by losses alone; CUBIC's curve is the RFC's | 256 × 300 |
 //! | pacing | [`pacing`] | nobody gets more than the rate; who comes when told finds tokens | 256 × 200 |
+//! | path MTU | [`path_mtu`] | a clean path is used as it is within three seconds; one that changes is followed; losses of other causes keep nothing from being found; a liar gains nothing | 256 × 2,600 |
 //! | runs of bytes | [`run`] | a run is a queue of bytes; prefixes survive the round trip | 768 × 200 |
 //! | lists of records | [`record`] | a list is a queue | 256 × 200 |
 #![no_std]
@@ -126,6 +127,7 @@ pub mod late;
 pub mod liveness;
 pub mod loss;
 pub mod pacing;
+pub mod path_mtu;
 pub mod receive_window;
 pub mod record;
 pub mod reliable;
