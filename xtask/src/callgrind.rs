@@ -3,7 +3,7 @@
 
 use core::fmt::Write;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::step::{Outcome, Report, can_run, run as run_command};
@@ -147,22 +147,8 @@ impl Count {
 }
 
 fn measure(name: &str) -> Result<Count, String> {
-    let profile = program(&format!("{name}.out"));
-    let mut command = Command::new("valgrind");
-    command.args([
-        "--tool=callgrind",
-        "--collect-atstart=no",
-        "--toggle-collect=*measured_region*",
-    ]);
-    command.arg(format!("--callgrind-out-file={}", profile.display()));
-    let output = command.arg(program("hotpath")).arg(name).output();
-    let output = output.map_err(|error| error.to_string())?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-    }
-    let work = String::from_utf8_lossy(&output.stdout);
+    let (profile, work) = profile_of(&program("hotpath"), &[name])?;
     let field = |name| number_after(&work, name).ok_or(format!("{name} was not told"));
-    let profile = std::fs::read_to_string(profile).map_err(|error| error.to_string())?;
     Ok(Count {
         instructions: number_after(&profile, "totals: ").ok_or("nothing was counted")?,
         allocations: calls_to(&profile, &ALLOCATORS),
@@ -173,8 +159,33 @@ fn measure(name: &str) -> Result<Count, String> {
     })
 }
 
+/// The instructions of `program` in the measured region, and what it prints.
+pub(crate) fn instructions_of(program: &Path, arguments: &[&str]) -> Result<(f64, String), String> {
+    let (profile, told) = profile_of(program, arguments)?;
+    Ok((number_after(&profile, "totals: ").ok_or("nothing was counted")?, told))
+}
+
+/// What callgrind writes about the measured region, and what `program` prints.
+fn profile_of(program: &Path, arguments: &[&str]) -> Result<(String, String), String> {
+    let profile = program.with_file_name(format!("{}.out", arguments.join("-")));
+    let mut command = Command::new("valgrind");
+    command.args([
+        "--tool=callgrind",
+        "--collect-atstart=no",
+        "--toggle-collect=*measured_region*",
+    ]);
+    command.arg(format!("--callgrind-out-file={}", profile.display()));
+    let output = command.arg(program).args(arguments).output();
+    let output = output.map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let profile = std::fs::read_to_string(profile).map_err(|error| error.to_string())?;
+    Ok((profile, String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
 /// The number on the line that begins with `key`.
-fn number_after(text: &str, key: &str) -> Option<f64> {
+pub(crate) fn number_after(text: &str, key: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
 }
 

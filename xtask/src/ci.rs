@@ -6,7 +6,7 @@ use crate::step::{Outcome, Report, can_run, run as run_command};
 use crate::toolchain::{
     BARE_TARGETS, CrossToolchain, cargo, installed, rustup_toolchain, target_folder,
 };
-use crate::{baremetal, firmware, fuzz, interop, top};
+use crate::{baremetal, bench, firmware, fuzz, interop, top};
 
 /// The crates that must build for a machine without an operating system, and whose features are
 /// swept.
@@ -60,8 +60,9 @@ fn format() -> Outcome {
     if !can_run("rustfmt") {
         return Outcome::Skipped("no rustfmt".into());
     }
-    all([top(), baremetal::folder(), firmware::folder(), top().join("fuzz"), interop::folder()]
-        .iter()
+    let beside = [baremetal::folder(), firmware::folder(), interop::folder(), bench::folder()];
+    let folders = [top(), top().join("fuzz")].into_iter().chain(beside);
+    all(folders
         .map(|folder| run_command(cargo("fmt").args(["--all", "--check"]).current_dir(folder))))
 }
 
@@ -71,9 +72,12 @@ fn clippy() -> Outcome {
     }
     let mut workspace = cargo("clippy");
     workspace.args(["--workspace", "--all-targets", "--", "-D", "warnings"]);
-    let mut beside = cargo("clippy");
-    beside.current_dir(interop::folder()).args(["--all-targets", "--", "-D", "warnings"]);
-    all([&mut workspace, &mut beside].map(run_command))
+    let beside = [interop::folder(), bench::folder()].map(|folder| {
+        let mut command = cargo("clippy");
+        command.current_dir(folder).args(["--all-targets", "--", "-D", "warnings"]);
+        run_command(&mut command)
+    });
+    all([run_command(&mut workspace), all(beside)])
 }
 
 /// The packages outside the workspace, which only compile for targets without a system.
@@ -164,6 +168,7 @@ fn foreign(target: &str) -> Outcome {
 fn lock_files() -> Outcome {
     let locks = [
         "Cargo.lock",
+        "benches/peers/Cargo.lock",
         "fuzz/Cargo.lock",
         "tests/interop/Cargo.lock",
         "tests/baremetal/Cargo.lock",

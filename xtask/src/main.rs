@@ -5,6 +5,7 @@
 //! could not run on this machine and why.
 
 mod baremetal;
+mod bench;
 mod callgrind;
 mod ci;
 mod elf;
@@ -35,6 +36,7 @@ const CHORES: &[Chore] = &[
     ("firmware", "replay the committed trace on Cortex-M under QEMU", firmware::run),
     ("sizes", "flash and RAM of the bare-metal binaries", sizes::run),
     ("callgrind", "instructions on the hot path, of one workload or all", callgrind::run),
+    ("bench", "bowline beside its peers, into benches/RESULTS.md: [--quick]", bench::run),
     ("soak", "random worlds under the models: [--datagrams N] [--seed S]", soak::run),
     ("fuzz", "all targets or some: [TARGET]... [--minutes N] [--mutants]", fuzz::run),
     ("enet-diff", "C ENet and bowline in lockstep: [--steps N] [--seed S]", interop::diff),
@@ -69,7 +71,7 @@ fn main() -> ExitCode {
 
 /// Whether a chore reads the rest of the command line itself.
 fn takes_arguments(chore: &str) -> bool {
-    matches!(chore, "callgrind" | "enet-diff" | "fuzz" | "interop" | "mutants" | "soak")
+    matches!(chore, "bench" | "callgrind" | "enet-diff" | "fuzz" | "interop" | "mutants" | "soak")
 }
 
 /// The top of the checkout that cargo runs us for. (The one we were compiled in may be another, where
