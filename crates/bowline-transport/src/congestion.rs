@@ -1,8 +1,9 @@
-//! How much may be in flight, and how fast it may go: the seam for congestion controllers, and those there are.
+//! How much may be in flight, and how fast it may go: the seam for congestion controllers, and four of them.
 
 mod cubic;
 mod fixed;
 mod in_flight;
+mod model;
 mod new_reno;
 
 use bowline_core::Instant;
@@ -12,6 +13,7 @@ use crate::rtt::RttEstimator;
 pub use cubic::Cubic;
 pub use fixed::FixedWindow;
 pub use in_flight::InFlight;
+pub use model::PathModel;
 pub use new_reno::NewReno;
 
 /// The least window of any controller, in bytes: two datagrams of 1200 (`kMinimumWindow`, RFC 9002
