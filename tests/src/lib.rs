@@ -16,6 +16,7 @@
 //! - [`polled`]: machines whose polls are counted.
 //! - [`enet`]: hosts that speak ENet on a network, and [`enet_rogue`]: one alone with a peer that writes its own
 //!   datagrams.
+//! - [`shape`]: what congestion controllers make of a bottleneck.
 //! - [`soak`]: world after world, for as long as one likes.
 
 extern crate alloc;
@@ -34,6 +35,7 @@ pub mod recording;
 pub mod rogue;
 pub mod room;
 pub mod scenario;
+pub mod shape;
 pub mod soak;
 pub mod stage;
 pub mod watched;

@@ -14,6 +14,7 @@ mod fresh_clone;
 mod fuzz;
 mod interop;
 mod mutants;
+mod shape;
 mod sizes;
 mod soak;
 mod step;
@@ -37,6 +38,7 @@ const CHORES: &[Chore] = &[
     ("sizes", "flash and RAM of the bare-metal binaries", sizes::run),
     ("callgrind", "instructions on the hot path, of one workload or all", callgrind::run),
     ("bench", "bowline beside its peers, into benches/RESULTS.md: [--quick]", bench::run),
+    ("shape", "controllers at a bottleneck: the table anew, and what changed in it", shape::run),
     ("soak", "random worlds under the models: [--datagrams N] [--seed S]", soak::run),
     ("fuzz", "all targets or some: [TARGET]... [--minutes N] [--mutants]", fuzz::run),
     ("enet-diff", "C ENet and bowline in lockstep: [--steps N] [--seed S]", interop::diff),
