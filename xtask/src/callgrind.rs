@@ -34,7 +34,8 @@ pub(crate) fn run(report: &mut Report) {
     report.step("callgrind", || count(wanted.as_deref()));
 }
 
-fn build() -> Outcome {
+/// Builds what is counted.
+pub(crate) fn build() -> Outcome {
     run_command(cargo("build").args(["--profile", "callgrind", "-p", "bowline-benches"]))
 }
 
@@ -157,6 +158,13 @@ fn measure(name: &str) -> Result<Count, String> {
         wire: field("wire=")?,
         wire_back: field("wire_back=")?,
     })
+}
+
+/// What the workload of that name costs, by what it is divided by.
+pub(crate) fn cost_of(name: &str) -> Result<f64, String> {
+    let list = output(&program("hotpath").to_string_lossy(), &[]).unwrap_or_default();
+    let workload = list.lines().filter_map(Workload::parse).find(|workload| workload.name == name);
+    Ok(measure(name)?.cost(&workload.ok_or("there is no such workload")?))
 }
 
 /// The instructions of `program` in the measured region, and what it prints.

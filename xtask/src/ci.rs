@@ -6,7 +6,7 @@ use crate::step::{Outcome, Report, can_run, run as run_command};
 use crate::toolchain::{
     BARE_TARGETS, CrossToolchain, cargo, installed, rustup_toolchain, target_folder,
 };
-use crate::{baremetal, bench, firmware, fuzz, interop, top};
+use crate::{baremetal, bench, firmware, fuzz, instructions, interop, top};
 
 /// The crates that must build for a machine without an operating system, and whose features are
 /// swept.
@@ -45,6 +45,7 @@ pub(crate) fn run(report: &mut Report) {
     for target in FOREIGN_TARGETS {
         report.step(&format!("check {target}"), || foreign(target));
     }
+    instructions::check(report);
     fuzz::smoke(report);
     interop::smoke(report);
     report.step("lock files", lock_files);

@@ -12,6 +12,7 @@ mod elf;
 mod firmware;
 mod fresh_clone;
 mod fuzz;
+mod instructions;
 mod interop;
 mod mutants;
 mod shape;
@@ -39,6 +40,7 @@ const CHORES: &[Chore] = &[
     ("callgrind", "instructions on the hot path, of one workload or all", callgrind::run),
     ("bench", "bowline beside its peers, into benches/RESULTS.md: [--quick]", bench::run),
     ("shape", "controllers at a bottleneck: the table anew, and what changed in it", shape::run),
+    ("instructions", "the hot path against benches/instructions.txt: [--bless]", instructions::run),
     ("soak", "random worlds under the models: [--datagrams N] [--seed S]", soak::run),
     ("fuzz", "all targets or some: [TARGET]... [--minutes N] [--mutants]", fuzz::run),
     ("enet-diff", "C ENet and bowline in lockstep: [--steps N] [--seed S]", interop::diff),
@@ -73,7 +75,17 @@ fn main() -> ExitCode {
 
 /// Whether a chore reads the rest of the command line itself.
 fn takes_arguments(chore: &str) -> bool {
-    matches!(chore, "bench" | "callgrind" | "enet-diff" | "fuzz" | "interop" | "mutants" | "soak")
+    matches!(
+        chore,
+        "bench"
+            | "callgrind"
+            | "enet-diff"
+            | "fuzz"
+            | "instructions"
+            | "interop"
+            | "mutants"
+            | "soak"
+    )
 }
 
 /// The top of the checkout that cargo runs us for. (The one we were compiled in may be another, where
