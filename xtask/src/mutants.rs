@@ -38,6 +38,11 @@ const MUTANTS: &[(&str, &str, &str)] = &[
     ("void_delivers", "voids", "no_byte_of_anybody_else_comes_out_of_a_range_given_up"),
     ("keep_older", "latest", "nothing_older_comes_after_the_newest"),
     ("blame_the_absent", "liveness", "who_was_away_for_half_a_minute_blames_nobody"),
+    (
+        "endless_patience",
+        "isolation",
+        "whoever_keeps_the_memory_for_long_messages_gives_it_back_in_time",
+    ),
     ("ignore_priority", "channels", "bulk_of_lower_priority_adds_at_most_a_datagram_before_a_head"),
     ("ignore_weight", "channels", "shares_hold_in_every_mode"),
     ("ignore_minimum", "channels", "a_starved_channel_gets_its_minimum"),

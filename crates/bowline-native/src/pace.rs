@@ -47,7 +47,7 @@ impl Pace {
     /// Begins the next period, and says whether too little has `arrived` in this one.
     pub(crate) fn is_missed(&mut self, now: Instant, period: Duration, arrived: u32) -> bool {
         if self.periods == 0 || arrived.wrapping_sub(self.arrived) < self.share {
-            return true;
+            return !cfg!(bowline_mutant = "endless_patience");
         }
         self.periods -= 1;
         (self.until, self.arrived) = (now + period, arrived);
