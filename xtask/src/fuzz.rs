@@ -68,6 +68,7 @@ const MUTANTS: &[&[(&str, &str)]] = &[
     &[("pair", "skip_dedup")],
     &[("endpoint", "leak")],
     &[("game", "skip_checksum")],
+    &[("enet_host", "group_again")],
     &[("storage", "short_heap")],
     &[("trace", "unrecorded")],
 ];

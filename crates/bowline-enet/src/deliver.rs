@@ -303,7 +303,8 @@ impl Peer {
             self.unsequenced.fill(0);
         }
         let (word, bit) = (usize::from(place / 32), 1u32 << (place % 32));
-        self.unsequenced.get(word).is_none_or(|seen| seen & bit == 0)
+        let is_new = self.unsequenced.get(word).is_none_or(|seen| seen & bit == 0);
+        is_new || cfg!(bowline_mutant = "group_again")
     }
 
     /// A packet of this group, which was expected, is here.

@@ -72,6 +72,24 @@ pub(crate) struct Work<'m> {
     pub(crate) shared: &'m mut Shared,
 }
 
+/// How much of a host's memory is taken, in the units of [`Capacity`](crate::Capacity).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct InUse {
+    /// Slots of peers, whatever these are doing.
+    pub peers: u32,
+    /// Channels that something was sent or received on.
+    pub channels: u32,
+    /// Commands queued or not acknowledged.
+    pub commands: u32,
+    /// Acknowledgements that were not sent yet.
+    pub acknowledgements: u32,
+    /// Packets that have arrived, or begun to, and were not read.
+    pub arrivals: u32,
+    /// Pool blocks.
+    pub blocks: u32,
+}
+
 /// There is no such connection, or it is not in a state for this.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -206,6 +224,19 @@ impl<S: Storage, C: Compression> Host<S, C> {
     /// No more connections are taken that others ask for; those that there are go on.
     pub const fn drain(&mut self, draining: bool) {
         self.shared.draining = draining;
+    }
+
+    /// How much of the memory is taken: by nobody, nothing.
+    pub fn in_use(&mut self) -> InUse {
+        let Parts { peers, memory, .. } = self.storage.parts();
+        InUse {
+            peers: peers.iter().filter(|peer| peer.state != State::Disconnected).count() as u32,
+            channels: memory.channels.ledger().in_use(),
+            commands: memory.commands.ledger().in_use(),
+            acknowledgements: memory.acknowledgements.ledger().in_use(),
+            arrivals: memory.arrivals.ledger().in_use(),
+            blocks: memory.pool.ledger().in_use(),
+        }
     }
 
     /// The memory.

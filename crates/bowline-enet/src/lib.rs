@@ -62,7 +62,7 @@ pub use config::{
 pub use connect::ConnectError;
 pub use events::Packet;
 pub use flags::Flags;
-pub use host::{Host, UnknownPeer};
+pub use host::{Host, InUse, UnknownPeer};
 pub use peer::{State, Timeout};
 pub use range_coder::RangeCoder;
 pub use statistics::{HostStatistics, PeerStatistics};

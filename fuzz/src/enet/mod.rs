@@ -1,6 +1,8 @@
-//! What ENet's datagrams are compressed with.
+//! ENet: its hosts, and what their datagrams are compressed with.
 
 pub mod fastlz;
+pub mod host;
+mod promises;
 pub mod range_coder;
 pub mod zlib_zstd;
 
