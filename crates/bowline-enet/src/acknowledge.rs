@@ -3,6 +3,7 @@
 use bowline_core::{DropReason, Link, Slot};
 use bowline_wire::enet::{CommandKind, Time};
 
+use crate::command::Queued;
 use crate::host::Work;
 use crate::list::List;
 use crate::peer::{End, Peer, State};
@@ -143,7 +144,7 @@ impl Peer {
 
     /// Takes a round trip time into account, in milliseconds.
     #[inline]
-    fn measure(&mut self, now: Time, sample: u32) {
+    pub(crate) fn measure(&mut self, now: Time, sample: u32) {
         if self.last_receive == Time::ZERO {
             self.rtt = sample;
             self.variance = sample.div_ceil(2);
@@ -228,8 +229,12 @@ impl Peer {
     /// The retransmission timer is that of the first command in flight.
     pub(crate) fn time_first(&mut self, memory: &Memory<'_>) {
         if let Some(first) = self.sent.first.some() {
-            let first = &memory.commands[first];
-            self.next_timeout = first.sent + first.rto;
+            self.time(&memory.commands[first]);
         }
+    }
+
+    /// Sets the retransmission timer to that of this command in flight.
+    pub(crate) fn time(&mut self, queued: &Queued) {
+        self.next_timeout = queued.sent + queued.rto;
     }
 }

@@ -131,7 +131,7 @@ impl Peer {
 
     /// Whether packets that were not read leave room for another.
     #[inline]
-    const fn takes_more(&self, config: &Config) -> bool {
+    pub(crate) const fn takes_more(&self, config: &Config) -> bool {
         self.waiting < config.waiting_max
             && self.quotas.arrivals.held() < config.hardening.arrivals_max
     }
@@ -290,7 +290,7 @@ impl Peer {
 
     /// Whether an unsequenced packet of this group is not here yet, nor too far ahead.
     #[inline]
-    fn expects_group(&mut self, group: u16) -> bool {
+    pub(crate) fn expects_group(&mut self, group: u16) -> bool {
         const AHEAD: u32 = UNSEQUENCED_WINDOW_SIZE as u32 * UNSEQUENCED_WINDOWS_FREE as u32;
         let base = u32::from(self.incoming_base);
         let ahead = u32::from(group) + if u32::from(group) < base { 0x1_0000 } else { 0 };
@@ -309,7 +309,7 @@ impl Peer {
 
     /// A packet of this group, which was expected, is here.
     #[inline]
-    fn note_group(&mut self, group: u16) {
+    pub(crate) fn note_group(&mut self, group: u16) {
         let place = group % UNSEQUENCED_WINDOW_SIZE;
         if let Some(seen) = self.unsequenced.get_mut(usize::from(place / 32)) {
             *seen |= 1 << (place % 32);

@@ -31,6 +31,7 @@ mod farewell;
 mod flags;
 pub mod godot;
 mod host;
+mod in_order;
 mod index;
 mod list;
 mod peer;

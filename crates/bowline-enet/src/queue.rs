@@ -247,6 +247,15 @@ impl Peer {
             parts,
             ..Acknowledgement::VACANT
         };
+        self.push_acknowledgement(memory, acknowledgement)
+    }
+
+    #[inline(always)]
+    pub(crate) fn push_acknowledgement(
+        &mut self,
+        memory: &mut Memory<'_>,
+        acknowledgement: Acknowledgement,
+    ) -> Result<(), Full> {
         let quota = &mut self.quotas.acknowledgements;
         let list = &mut self.acknowledgements;
         list.push_new(&mut memory.acknowledgements, quota, acknowledgement).ok_or(Full)?;

@@ -21,7 +21,7 @@ pub(crate) struct Course {
     /// Entries of lists that may be looked through.
     steps: u32,
     /// Acknowledgements for which there is room.
-    acknowledgements: u32,
+    pub(crate) acknowledgements: u32,
     /// The peer may have something to send.
     is_ready: bool,
 }
@@ -192,7 +192,13 @@ impl Work<'_> {
         course: &mut Course,
     ) -> Result<(), DropReason> {
         let mut rest = commands;
-        while !rest.is_empty() {
+        loop {
+            if let Some(slot) = *slot {
+                rest = self.take_in_order(slot, header.sent_time, rest, course);
+            }
+            if rest.is_empty() {
+                return Ok(());
+            }
             let (command, later) = CommandView::parse(rest).map_err(|error| error.drop_reason())?;
             rest = later;
             let is_acknowledged = command.head.acknowledge;
@@ -215,7 +221,6 @@ impl Work<'_> {
                 self.acknowledge(at, header, &command, course)?;
             }
         }
-        Ok(())
     }
 
     /// A command of somebody unknown: a request for a connection, or nothing.

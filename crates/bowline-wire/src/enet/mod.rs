@@ -28,7 +28,7 @@ pub use commands::{Commands, commands};
 pub use header::Header;
 pub use kind::CommandKind;
 pub use time::Time;
-pub use view::CommandView;
+pub use view::{CommandView, PlainAcknowledge, PlainPacket};
 
 /// The lowest MTU a peer is held to, in bytes of a datagram without its checksum.
 pub const MTU_MIN: u32 = 576;

@@ -91,3 +91,118 @@ impl<'a> CommandView<'a> {
         Command::from_fields(self.kind, &mut Reader(self.fields), self.payload)
     }
 }
+
+/// An ACKNOWLEDGE as hosts send it: without flags.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PlainAcknowledge {
+    /// The channel of what was received.
+    pub channel: u8,
+    /// Its reliable sequence number.
+    pub sequence: u16,
+    /// When it had been sent, as its datagram said.
+    pub sent_time: u16,
+}
+
+impl PlainAcknowledge {
+    /// The one at the start of `bytes`, and what follows it; nothing if there is something else.
+    #[inline(always)]
+    pub const fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        const FIRST: u8 = CommandKind::Acknowledge.to_wire();
+        let Some((command, rest)) = bytes.split_first_chunk() else { return None };
+        let [FIRST, channel, _, _, sequence0, sequence1, time0, time1] = *command else {
+            return None;
+        };
+        let sequence = u16::from_be_bytes([sequence0, sequence1]);
+        let sent_time = u16::from_be_bytes([time0, time1]);
+        Some((Self { channel, sequence, sent_time }, rest))
+    }
+}
+
+/// A SEND_RELIABLE, SEND_UNRELIABLE or SEND_UNSEQUENCED as hosts send it: with the flags that its kind has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PlainPacket<'a> {
+    /// Which of the three it is.
+    pub kind: CommandKind,
+    /// The channel.
+    pub channel: u8,
+    /// The reliable sequence number.
+    pub sequence: u16,
+    /// The unreliable one, or the unsequenced group; 0 if it is reliable.
+    pub unreliable: u16,
+    /// What it carries.
+    pub payload: &'a [u8],
+}
+
+impl<'a> PlainPacket<'a> {
+    /// The one at the start of `bytes`, and what follows it; nothing if there is something else, or not all of it.
+    #[inline(always)]
+    pub fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        const RELIABLE: u8 = CommandKind::SendReliable.to_wire() | ACKNOWLEDGE;
+        const UNRELIABLE: u8 = CommandKind::SendUnreliable.to_wire();
+        const PLAIN_UNSEQUENCED: u8 = CommandKind::SendUnsequenced.to_wire() | UNSEQUENCED;
+        let ([first, channel, sequence0, sequence1, number0, number1], rest) =
+            bytes.split_first_chunk()?;
+        let number = u16::from_be_bytes([*number0, *number1]);
+        let (kind, unreliable, len, rest) = match *first {
+            RELIABLE => (CommandKind::SendReliable, 0, number, rest),
+            UNRELIABLE | PLAIN_UNSEQUENCED => {
+                let (len, rest) = rest.split_first_chunk()?;
+                let kind = match *first {
+                    UNRELIABLE => CommandKind::SendUnreliable,
+                    _ => CommandKind::SendUnsequenced,
+                };
+                (kind, number, u16::from_be_bytes(*len), rest)
+            }
+            _ => return None,
+        };
+        let (payload, rest) = rest.split_at_checked(len.into())?;
+        let sequence = u16::from_be_bytes([*sequence0, *sequence1]);
+        Some((Self { kind, channel: *channel, sequence, unreliable, payload }, rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What is read as plain is what the view of any command says, and leaves the same.
+        #[test]
+        fn the_plain_ones_are_read_as_any_other(
+            first in prop::sample::select(&[1u8, 0x81, 7, 0x47, 0x86, 6, 0x49, 9, 8, 0]),
+            mut bytes in prop::collection::vec(any::<u8>(), 0..40),
+            len in 0..40u16,
+        ) {
+            // Some lengths that fit, where a length is.
+            for at in [3, 5] {
+                if let Some(place) = bytes.get_mut(at..at + 2) {
+                    place.copy_from_slice(&len.to_be_bytes());
+                }
+            }
+            let bytes: Vec<u8> = core::iter::once(first).chain(bytes).collect();
+            let any = CommandView::parse(&bytes);
+            if let Some((plain, rest)) = PlainAcknowledge::split(&bytes) {
+                let (view, left) = any.unwrap();
+                prop_assert_eq!((view.kind, rest), (CommandKind::Acknowledge, left));
+                prop_assert!(!view.head.acknowledge && !view.head.unsequenced);
+                prop_assert_eq!(plain.channel, view.head.channel);
+                prop_assert_eq!([plain.sequence, plain.sent_time], view.numbers());
+            } else if let Some((plain, rest)) = PlainPacket::split(&bytes) {
+                let (view, left) = any.unwrap();
+                prop_assert_eq!((plain.kind, rest), (view.kind, left));
+                prop_assert_eq!(view.head.acknowledge, plain.kind == CommandKind::SendReliable);
+                prop_assert_eq!(view.head.unsequenced, plain.kind == CommandKind::SendUnsequenced);
+                prop_assert_eq!((plain.channel, plain.sequence), (view.head.channel, view.head.sequence));
+                prop_assert_eq!(plain.unreliable, view.numbers()[0]);
+                prop_assert_eq!(plain.payload, view.payload());
+            } else if let Ok((view, _)) = any {
+                let plain = [1, 7, 0x86, 0x49];
+                prop_assert!(!plain.contains(&first), "{:?} is plain", view.kind);
+            }
+        }
+    }
+}
