@@ -167,23 +167,38 @@ impl<'m> Pool<'m> {
     /// Gives back `first` and all blocks after it: most often there is no other.
     #[inline]
     pub fn give_chain(&mut self, quota: &mut Quota, first: BlockId) {
-        let mut at = first;
-        if let Some(block) = at.some() {
-            at = self.free(block);
-            self.control.ledger.give_one(quota);
-        }
-        if at.is_some() {
-            self.give_rest(quota, at);
+        let Some(block) = first.some() else { return };
+        let next = self.free(block);
+        self.control.ledger.give_one(quota);
+        if next.is_some() {
+            let count = self.free_rest(next);
+            self.count_given(quota, count);
         }
     }
 
+    /// As [`Self::give_chain`], but answers how many they are: [`Self::count_given`] must be told, at once or for many
+    /// chains together.
+    #[inline]
+    #[must_use]
+    pub fn free_chain(&mut self, first: BlockId) -> u32 {
+        let Some(block) = first.some() else { return 0 };
+        let next = self.free(block);
+        if next.is_none() { 1 } else { 1 + self.free_rest(next) }
+    }
+
     #[inline(never)]
-    fn give_rest(&mut self, quota: &mut Quota, first: BlockId) {
+    fn free_rest(&mut self, first: BlockId) -> u32 {
         let (mut at, mut count) = (first, 0);
         while let Some(block) = at.some() {
             at = self.free(block);
             count += 1;
         }
+        count
+    }
+
+    /// Counts blocks as given back by the owner of `quota`.
+    #[inline]
+    pub const fn count_given(&mut self, quota: &mut Quota, count: u32) {
         self.control.ledger.give(quota, count);
     }
 

@@ -157,12 +157,12 @@ impl Ledger {
 
     /// Counts `count` as given back by the owner of `quota`.
     #[inline]
-    pub fn give(&mut self, quota: &mut Quota, count: u32) {
+    pub const fn give(&mut self, quota: &mut Quota, count: u32) {
         debug_assert!(count <= quota.held && count <= self.in_use);
-        let beyond = quota.held.saturating_sub(quota.guaranteed).min(count);
-        self.common += beyond;
-        quota.held = quota.held.saturating_sub(count);
-        self.in_use = self.in_use.saturating_sub(count);
+        let beyond = quota.held.saturating_sub(quota.guaranteed);
+        self.common += if beyond < count { beyond } else { count };
+        quota.held = quota.held.wrapping_sub(count);
+        self.in_use = self.in_use.wrapping_sub(count);
     }
 }
 

@@ -174,6 +174,7 @@ impl Peer {
         self.earliest_timeout = Time::ZERO;
     }
 
+    #[inline]
     fn adjust_throttle(&mut self, sample: u32) {
         let bound = self.last_rtt.saturating_add(self.last_variance.saturating_mul(2));
         if self.last_rtt <= self.last_variance {

@@ -93,12 +93,15 @@ impl Queued {
     }
 }
 
-/// An acknowledgement that has not been sent.
+/// Acknowledgements, of commands with consecutive numbers, that have not been sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Acknowledgement {
     pub(crate) next: Link,
     pub(crate) previous: Link,
+    /// The first of the numbers.
     pub(crate) sequence: u16,
+    /// How many they are.
+    pub(crate) count: u16,
     pub(crate) sent_time: u16,
     pub(crate) channel: u8,
     /// Of a DISCONNECT: with it the peer is done.
@@ -110,6 +113,7 @@ impl Slot for Acknowledgement {
         next: Link::NONE,
         previous: Link::NONE,
         sequence: 0,
+        count: 1,
         sent_time: 0,
         channel: 0,
         parts: false,

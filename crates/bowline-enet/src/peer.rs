@@ -152,6 +152,8 @@ pub struct Peer {
     pub(crate) outgoing_bandwidth: u32,
     /// Bytes queued since the last bandwidth tick.
     pub(crate) outgoing_total: u32,
+    /// Acknowledgements that wait to be sent.
+    pub(crate) unacknowledged: u32,
     /// Of this tick: the limit follows from the peer's own bandwidth; it has got what it asked for.
     pub(crate) is_limit_fixed: bool,
     pub(crate) is_settled: bool,
@@ -233,6 +235,7 @@ impl Peer {
         incoming_bandwidth: 0,
         outgoing_bandwidth: 0,
         outgoing_total: 0,
+        unacknowledged: 0,
         is_limit_fixed: false,
         is_settled: false,
         last_receive: Time::ZERO,

@@ -7,6 +7,7 @@ use bowline_wire::enet::{CONNECTION_CHANNEL, Command, CommandHead, CommandKind};
 use crate::arrival::Arrival;
 use crate::channel::{Bank, Channel};
 use crate::command::{Acknowledgement, Queued};
+use crate::config::Config;
 use crate::flags::Flags;
 use crate::host::Shared;
 use crate::peer::Peer;
@@ -247,19 +248,35 @@ impl Peer {
             parts,
             ..Acknowledgement::VACANT
         };
-        self.push_acknowledgement(memory, acknowledgement)
+        self.push_acknowledgement(&mut memory.acknowledgements, acknowledgement)
+    }
+
+    /// For how many acknowledgements there is room.
+    pub(crate) fn acknowledgeable(
+        &self,
+        acknowledgements: &Slots<'_, Acknowledgement>,
+        config: &Config,
+    ) -> u32 {
+        let quota = &self.quotas.acknowledgements;
+        let available = acknowledgements.available(quota) as u32;
+        match config.hardening.acknowledgements_max {
+            u16::MAX => available,
+            max => available.min(u32::from(max).saturating_sub(self.unacknowledged)),
+        }
     }
 
     #[inline(always)]
     pub(crate) fn push_acknowledgement(
         &mut self,
-        memory: &mut Memory<'_>,
+        acknowledgements: &mut Slots<'_, Acknowledgement>,
         acknowledgement: Acknowledgement,
     ) -> Result<(), Full> {
         let quota = &mut self.quotas.acknowledgements;
         let list = &mut self.acknowledgements;
-        list.push_new(&mut memory.acknowledgements, quota, acknowledgement).ok_or(Full)?;
-        self.outgoing_total = self.outgoing_total.wrapping_add(ACKNOWLEDGE_LEN);
+        list.push_new(acknowledgements, quota, acknowledgement).ok_or(Full)?;
+        let count = u32::from(acknowledgement.count);
+        self.unacknowledged = self.unacknowledged.wrapping_add(count);
+        self.outgoing_total = self.outgoing_total.wrapping_add(ACKNOWLEDGE_LEN.wrapping_mul(count));
         Ok(())
     }
 
@@ -280,6 +297,7 @@ impl Peer {
             &mut self.quotas.acknowledgements,
             |_| {},
         );
+        self.unacknowledged = 0;
         for mut list in [self.sent, self.data, self.control] {
             while let Some(link) = list.pop(&mut memory.commands) {
                 self.give_command(memory, link);

@@ -8,6 +8,7 @@ use bowline_wire::enet::{
 use crate::compression::Compression;
 use crate::config::Verdict;
 use crate::host::{Host, Shared, Work};
+use crate::in_order::take_in_order;
 use crate::peer::State;
 use crate::storage::{Need, Parts, Storage};
 
@@ -87,13 +88,46 @@ impl<S: Storage, C: Compression> Host<S, C> {
                 return Err(DropReason::Corrupt);
             }
         }
-        provide(&mut self.storage, bytes.len());
-        if slot.is_none() {
-            provide_peer(&mut self.storage);
+        let rest = match slot {
+            Some(slot) => {
+                take_in_order(&mut self.storage, &mut self.shared, slot, header.sent_time, bytes)
+            }
+            None => bytes,
+        };
+        if rest.is_empty() {
+            return Ok(());
         }
-        let work = Work { parts: self.storage.parts(), shared: &mut self.shared };
-        work.take_commands(slot, from.from, &header, bytes)
+        take_commands(&mut self.storage, &mut self.shared, slot, from.from, &header, rest)
     }
+}
+
+/// Acts on the commands of a datagram. What was done before one that is no good stays done.
+#[inline(never)]
+fn take_commands<S: Storage>(
+    storage: &mut S,
+    shared: &mut Shared,
+    mut slot: Option<usize>,
+    from: Address,
+    header: &Header,
+    commands: &[u8],
+) -> Result<(), DropReason> {
+    provide(storage, commands.len());
+    if slot.is_none() {
+        provide_peer(storage);
+    }
+    let mut work = Work { parts: storage.parts(), shared };
+    let mut course = Course {
+        steps: work.shared.config.hardening.steps_max,
+        acknowledgements: slot.map_or(0, |slot| work.acknowledgeable(slot)),
+        is_ready: false,
+    };
+    let result = work.take_each(&mut slot, from, header, commands, &mut course);
+    if course.is_ready
+        && let Some(slot) = slot
+    {
+        work.parts.sets.ready.insert(slot);
+    }
+    result
 }
 
 /// Sees to it that a datagram of `len` bytes finds memory, as far as there is any.
@@ -160,28 +194,6 @@ impl Parts<'_> {
 }
 
 impl Work<'_> {
-    /// Acts on the commands of a datagram. What was done before one that is no good stays done.
-    fn take_commands(
-        mut self,
-        mut slot: Option<usize>,
-        from: Address,
-        header: &Header,
-        commands: &[u8],
-    ) -> Result<(), DropReason> {
-        let mut course = Course {
-            steps: self.shared.config.hardening.steps_max,
-            acknowledgements: slot.map_or(0, |slot| self.acknowledgeable(slot)),
-            is_ready: false,
-        };
-        let result = self.take_each(&mut slot, from, header, commands, &mut course);
-        if course.is_ready
-            && let Some(slot) = slot
-        {
-            self.parts.sets.ready.insert(slot);
-        }
-        result
-    }
-
     #[inline(always)]
     fn take_each(
         &mut self,
@@ -192,13 +204,7 @@ impl Work<'_> {
         course: &mut Course,
     ) -> Result<(), DropReason> {
         let mut rest = commands;
-        loop {
-            if let Some(slot) = *slot {
-                rest = self.take_in_order(slot, header.sent_time, rest, course);
-            }
-            if rest.is_empty() {
-                return Ok(());
-            }
+        while !rest.is_empty() {
             let (command, later) = CommandView::parse(rest).map_err(|error| error.drop_reason())?;
             rest = later;
             let is_acknowledged = command.head.acknowledge;
@@ -221,6 +227,7 @@ impl Work<'_> {
                 self.acknowledge(at, header, &command, course)?;
             }
         }
+        Ok(())
     }
 
     /// A command of somebody unknown: a request for a connection, or nothing.
@@ -235,12 +242,7 @@ impl Work<'_> {
     /// For how many acknowledgements there is room.
     fn acknowledgeable(&self, slot: usize) -> u32 {
         let Some(peer) = self.parts.peers.get(slot) else { return 0 };
-        let quota = &peer.quotas.acknowledgements;
-        let available = self.parts.memory.acknowledgements.available(quota) as u32;
-        match self.shared.config.hardening.acknowledgements_max {
-            u16::MAX => available,
-            max => available.min(u32::from(max).saturating_sub(quota.held())),
-        }
+        peer.acknowledgeable(&self.parts.memory.acknowledgements, &self.shared.config)
     }
 
     /// Acknowledges a command that asks for it.

@@ -7,7 +7,7 @@ use bowline_wire::enet::{
 };
 
 use crate::channel::Channel;
-use crate::command::Queued;
+use crate::command::{Acknowledgement, Queued};
 use crate::compression::Compression;
 use crate::config::{Hardening, Release};
 use crate::host::{Host, Shared, Work};
@@ -340,6 +340,24 @@ impl Work<'_> {
     }
 }
 
+impl Acknowledgement {
+    /// Packs them, as many as there is room for. Answers whether that was all.
+    #[inline(always)]
+    fn pack(&mut self, packing: &mut Packing<'_>) -> bool {
+        while self.count > 0 {
+            if !packing.has_room(ACKNOWLEDGE_LEN) {
+                return false;
+            }
+            let head = CommandHead::plain(self.channel, self.sequence);
+            let _ = packing.writer.bytes(&head.acknowledge_bytes(self.sent_time));
+            packing.commands += 1;
+            self.sequence = self.sequence.wrapping_add(1);
+            self.count -= 1;
+        }
+        true
+    }
+}
+
 impl Peer {
     /// Packs acknowledgements, oldest first. Answers whether one was for a DISCONNECT: then the peer is done.
     fn pack_acknowledgements(
@@ -351,13 +369,10 @@ impl Peer {
         let List { first, last } = self.acknowledgements;
         let (mut at, mut packed, mut count) = (first, Link::NONE, 0);
         while let Some(link) = at.some() {
-            if !packing.has_room(ACKNOWLEDGE_LEN) {
+            let acknowledgement = &mut memory.acknowledgements[link];
+            if !acknowledgement.pack(packing) {
                 break;
             }
-            let acknowledgement = &memory.acknowledgements[link];
-            let head = CommandHead::plain(acknowledgement.channel, acknowledgement.sequence);
-            let _ = packing.writer.bytes(&head.acknowledge_bytes(acknowledgement.sent_time));
-            packing.commands += 1;
             parts |= acknowledgement.parts && self.state == State::AcknowledgingDisconnect;
             (packed, at, count) = (link, acknowledgement.next(), count + 1);
         }
@@ -372,6 +387,8 @@ impl Peer {
                 None => List::EMPTY,
             };
         }
+        // Nothing else was packed before.
+        self.unacknowledged = self.unacknowledged.saturating_sub(packing.commands as u32);
         parts
     }
 
